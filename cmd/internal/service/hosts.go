@@ -1,0 +1,113 @@
+package service
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
+	"github.com/openwhisk-rotator/rotator/rotator"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+	"github.com/openwhisk-rotator/rotator/rotator/whisk"
+)
+
+// hosts makes one whisk.Client per configured host into the platform the core writes to.
+type hosts map[string]*host
+
+var _ rotator.Platform = hosts(nil)
+
+type host struct {
+	client *whisk.Client
+	config config.Host
+
+	mu         sync.Mutex
+	known      bool
+	limits     rotator.Limits
+	deprecated []string
+}
+
+// openHosts prepares a client for every host. Nothing is connected.
+func openHosts(cfg map[string]config.Host) (hosts, error) {
+	out := make(hosts)
+	for name, h := range cfg {
+		c, err := Whisk(h)
+		if err != nil {
+			return nil, fmt.Errorf("preparing host %s: %w", name, err)
+		}
+		out[name] = &host{client: c, config: h}
+	}
+	return out, nil
+}
+
+// Whisk makes the client for one configured host.
+func Whisk(h config.Host) (*whisk.Client, error) {
+	var pool *x509.CertPool
+	if h.CAFile != "" {
+		pem, err := os.ReadFile(h.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca_file: %w", err)
+		}
+		pool = x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", h.CAFile)
+		}
+	}
+	return whisk.New(whisk.Config{APIHost: h.APIHost, Namespace: h.Namespace, Auth: authOf(h), Parallel: h.Parallel, Timeout: h.Timeout, RootCAs: pool, Insecure: h.Insecure})
+}
+
+// authOf reads the key or token anew for every request, so that a rotated file is picked up.
+func authOf(h config.Host) whisk.Auth {
+	read := func(context.Context) (secret.Value, error) {
+		c, err := h.Credential(config.ThisMachine())
+		return c.Text, err
+	}
+	if h.BearerFile != "" {
+		return whisk.Bearer(read)
+	}
+	return whisk.Basic(read)
+}
+
+// whiskError translates the client's classes into what the core decides on.
+func whiskError(err error) error {
+	if err == nil {
+		return nil
+	}
+	to := rotator.ErrUnknown
+	switch whisk.Classify(err) {
+	case whisk.OK:
+		return nil
+	case whisk.Permanent:
+		to = rotator.ErrPermanent
+	case whisk.NotFound:
+		to = rotator.ErrNotFound
+	case whisk.Conflict:
+		to = rotator.ErrConflict
+	case whisk.Throttled, whisk.Unavailable:
+		to = rotator.ErrUnavailable
+	case whisk.Unknown:
+	}
+	return fmt.Errorf("%w (%w)", err, to)
+}
+
+// Limits asks the host once: its largest parameter list, and which runtimes it no longer updates.
+func (hs hosts) Limits(ctx context.Context, name string) (rotator.Limits, error) {
+	h := hs[name]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known {
+		return h.limits, nil
+	}
+	l, err := h.client.Limits(ctx)
+	if err != nil && whisk.Classify(err) != whisk.NotFound { // old hosts do not have the route
+		return rotator.Limits{}, whiskError(err)
+	}
+	kinds, err := h.client.DeprecatedKinds(ctx)
+	if err != nil && whisk.Classify(err) != whisk.NotFound {
+		return rotator.Limits{}, whiskError(err)
+	}
+	h.limits = rotator.Limits{ParameterBytes: l.ParameterBytes, HidesValues: h.config.HidesValues, Parallel: h.config.Parallel}
+	h.deprecated, h.known = kinds, true
+	return h.limits, nil
+}

@@ -1,0 +1,202 @@
+// Package service wires the product together: the same code runs in `rotator run` and in the sandbox.
+//
+// Open connects to NATS - or starts the embedded server - and prepares Vault and the OpenWhisk hosts; Run works until
+// its context ends. Systems that cannot be reached are waited for, with a log line that says so.
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
+	"github.com/openwhisk-rotator/rotator/events/stream/embedded"
+	"github.com/openwhisk-rotator/rotator/rotator"
+	"github.com/openwhisk-rotator/rotator/rotator/journal"
+	"github.com/openwhisk-rotator/rotator/rotator/ops"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+	"github.com/openwhisk-rotator/rotator/vaultsrc"
+)
+
+// A Service is one replica.
+type Service struct {
+	Engine *rotator.Engine
+	Conn   *nats.Conn
+
+	cfg    *config.Config
+	log    zerolog.Logger
+	vault  *vaultsrc.Client
+	server *embedded.Server
+	ops    *ops.Server
+}
+
+// Options are what the configuration file does not say.
+type Options struct {
+	Log     zerolog.Logger
+	Version string
+}
+
+// Open builds a service. It waits for NATS until ctx ends; Vault and the hosts are first needed in Run.
+func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, err error) {
+	log := opts.Log
+	s = &Service{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	replica := replicaName()
+	if err := s.connect(ctx, replica); err != nil {
+		return nil, err
+	}
+	if err := stream.Setup(ctx, s.Conn, stream.SetupConfig{Replicas: cfg.NATS.Replicas}); err != nil {
+		return nil, fmt.Errorf("preparing the streams: %w", err)
+	}
+	store, err := journal.Open(ctx, s.Conn, journal.Config{Replicas: cfg.NATS.Replicas, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	if s.vault, err = Vault(ctx, cfg.Vault, log); err != nil {
+		return nil, err
+	}
+	platform, err := openHosts(cfg.Hosts)
+	if err != nil {
+		return nil, err
+	}
+	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
+	s.Engine, err = rotator.New(rotator.Config{
+		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(s.vault, platform), Platform: platform,
+		Journal: store, Outbox: stream.NewPublisher(s.Conn), Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Ops.Listen != "" {
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Ready: s.ready})
+	}
+	return s, err
+}
+
+// ready reports whether events can be taken in and worked off right now.
+func (s *Service) ready(ctx context.Context) error {
+	if s.Conn.Status() != nats.CONNECTED {
+		return errors.New("NATS is not connected")
+	}
+	return s.vault.Ready(ctx)
+}
+
+// connect starts the embedded server when no URL is configured, and connects.
+func (s *Service) connect(ctx context.Context, replica string) (err error) {
+	n := s.cfg.NATS
+	c := streamConfig(n, "rotator "+replica, s.log)
+	if n.URL == "" {
+		s.server, err = embedded.Start(embedded.Config{Dir: s.cfg.Data, Listen: n.Listen, Log: s.log})
+		if err != nil {
+			return fmt.Errorf("starting the embedded NATS server: %w", err)
+		}
+		c.InProcess = s.server
+	}
+	s.Conn, err = stream.Connect(ctx, c)
+	return err
+}
+
+func streamConfig(n config.NATS, name string, log zerolog.Logger) stream.Config {
+	return stream.Config{URL: n.URL, CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile, CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, Name: name, Log: log}
+}
+
+// Dial connects a command to NATS: to the configured URL, or to the listener of the embedded server on this machine.
+func Dial(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*nats.Conn, error) {
+	n := cfg.NATS
+	if n.URL == "" {
+		if n.Listen == "" {
+			return nil, errors.New("the embedded NATS server has no listener, so no other process can reach it; set nats.listen or nats.url")
+		}
+		n.URL = "nats://" + n.Listen
+	}
+	return stream.Connect(ctx, streamConfig(n, "rotator command", log))
+}
+
+// Vault prepares the client for the configured Vault. Nothing is connected.
+func Vault(ctx context.Context, v config.Vault, log zerolog.Logger) (*vaultsrc.Client, error) {
+	a := vaultsrc.Auth{Method: v.Auth.Method, TokenFile: v.Auth.TokenFile, RoleID: v.Auth.RoleID, RoleIDFile: v.Auth.RoleIDFile, SecretIDFile: v.Auth.SecretIDFile,
+		Wrapped: v.Auth.Wrapped, Mount: v.Auth.Mount, Role: v.Auth.Role, JWTFile: v.Auth.JWTFile, CertFile: v.Auth.CertFile, KeyFile: v.Auth.KeyFile}
+	if a.Method == "token" && a.TokenFile != "" {
+		a.Method = "token_file"
+	}
+	if a.Method == "token" {
+		a.Token = secret.FromText(strings.TrimSpace(os.Getenv(v.Auth.TokenEnv)))
+	}
+	c, err := vaultsrc.New(ctx, vaultsrc.Config{Address: v.Address, Namespace: v.Namespace, CACertFile: v.CAFile, Auth: a, Logger: log,
+		Anchor: vaultsrc.AnchorConfig{Role: v.Anchor.Role, TTL: v.Anchor.TTL, LiveTTL: v.Anchor.LiveTTL}})
+	if err != nil {
+		return nil, fmt.Errorf("preparing Vault: %w", err)
+	}
+	return c, nil
+}
+
+// Preview prepares a read-only look at what rotations would do. It needs no NATS.
+func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotator.Preview, error) {
+	client, err := Vault(ctx, cfg.Vault, log)
+	if err != nil {
+		return rotator.Preview{}, err
+	}
+	platform, err := openHosts(cfg.Hosts)
+	if err != nil {
+		return rotator.Preview{}, err
+	}
+	return rotator.Preview{Bundles: cfg.Bundles, Secrets: &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, Platform: platform}, nil
+}
+
+// Run takes events in and works them off until ctx ends. It returns when everything in hand has reached its next
+// durable state.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.vault.Login(ctx); err != nil {
+		return fmt.Errorf("logging in to Vault: %w", err)
+	}
+	s.log.Info().Int("bundles", len(s.cfg.Bundles)).Msg("ready")
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.vault.Run(ctx) })
+	g.Go(func() error { return s.Engine.Run(ctx) })
+	if s.ops != nil {
+		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
+		g.Go(func() error { return s.ops.Run(ctx) })
+	}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: s.cfg.Events.Publishers, Workers: s.cfg.Limits.Bundles, Log: s.log}
+	g.Go(func() error {
+		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
+			return s.Engine.Accept(ctx, e, m.Stored)
+		})
+	})
+	return g.Wait()
+}
+
+// Close releases what Open took. It may be called more than once.
+func (s *Service) Close() {
+	if s.Conn != nil && !s.Conn.IsClosed() {
+		_ = s.Conn.FlushTimeout(2 * time.Second)
+		s.Conn.Close()
+	}
+	if s.server != nil {
+		s.server.Stop()
+		s.server = nil
+	}
+}
+
+// replicaName is unique for every start of a process, so that a claim is never mistaken for that of a predecessor.
+func replicaName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", name, os.Getpid(), rand.Text()[:8])
+}

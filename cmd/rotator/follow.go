@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
+	"github.com/openwhisk-rotator/rotator/rotator"
+	"github.com/openwhisk-rotator/rotator/rotator/journal"
+)
+
+// A follower watches one event until every rotation it causes has an outcome.
+type follower struct {
+	conn     *nats.Conn
+	event    events.Event
+	seq      uint64 // of the event in its stream
+	progress io.Writer
+	quiet    bool
+}
+
+// run reads the journal, which knows which bundles took the event, and returns one outcome per bundle.
+func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
+	store, err := journal.Open(ctx, f.conn, journal.Config{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes, err := store.Watch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("watching the journal: %w", err)
+	}
+	outcomes := []events.Outcome{}
+	open := make(map[string]string) // bundle -> last state shown
+	check := time.NewTicker(time.Second)
+	defer check.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return outcomes, errors.New("the time is up; the rotation goes on without us, see: rotator status")
+		case c, ok := <-changes:
+			if !ok {
+				return outcomes, errors.New("the connection to NATS ended; the rotation goes on without us, see: rotator status")
+			}
+			rec, err := rotator.DecodeRecord(c.Value)
+			if err != nil || !rec.Knows(f.event.Key()) {
+				continue
+			}
+			if o, done := f.step(rec, open); done {
+				outcomes = append(outcomes, o)
+				delete(open, rec.Bundle)
+			}
+		case <-check.C:
+			settled, err := f.settled(ctx)
+			if err != nil {
+				return outcomes, err
+			}
+			if settled && len(open) == 0 {
+				return outcomes, nil
+			}
+		}
+	}
+}
+
+// step shows how far a record is, and returns the outcome when the event's rotation is over.
+func (f *follower) step(rec rotator.Record, open map[string]string) (events.Outcome, bool) {
+	for _, r := range slices.Backward(rec.History) {
+		if slices.ContainsFunc(r.Events, func(w rotator.Waiting) bool { return w.Event == f.event.Key() }) {
+			if _, shown := open[rec.Bundle]; !shown && rec.Rotation == nil {
+				f.say("%s: %s", rec.Bundle, r.Result)
+			}
+			return r.Outcome(rec.Bundle), true
+		}
+	}
+	if rec.State == rotator.Quarantined && rec.Rotation != nil {
+		return rotator.Receipt{Rotation: rec.Rotation.ID, Result: events.ResultQuarantined, Kind: rec.Rotation.Kind, Reason: rec.Rotation.LastError, Targets: rec.Rotation.Targets}.Outcome(rec.Bundle), true
+	}
+	state := string(rec.State)
+	if rec.State == rotator.Idle {
+		state = "waiting"
+	}
+	if rec.State == rotator.Draining {
+		state += " until " + rec.Rotation.DrainEnds.Local().Format(time.TimeOnly)
+	}
+	if open[rec.Bundle] != state {
+		f.say("%s: %s", rec.Bundle, state)
+		open[rec.Bundle] = state
+	}
+	return events.Outcome{}, false
+}
+
+// settled reports whether the service has taken the event, so that no further bundle can join. An event that was
+// refused is found among the dead letters.
+func (f *follower) settled(ctx context.Context) (bool, error) {
+	dead, err := stream.DeadLetters(ctx, f.conn, 50)
+	if err != nil {
+		return false, fmt.Errorf("looking for a dead letter: %w", err)
+	}
+	for _, d := range dead {
+		if d.OriginalSeq == f.seq {
+			return false, coded(exitFailed, fmt.Errorf("the event was refused (%s): %s; %s", d.Reason, d.Problem, d.Remedy))
+		}
+	}
+	b, err := stream.Backlog(ctx, f.conn)
+	if err != nil {
+		return false, fmt.Errorf("asking for the backlog: %w", err)
+	}
+	return b.Done(f.event.Kind, f.seq), nil
+}
+
+func (f *follower) say(format string, a ...any) {
+	if !f.quiet {
+		fmt.Fprintf(f.progress, format+"\n", a...)
+	}
+}
+
+func writeOutcomes(w io.Writer, os []events.Outcome) {
+	if len(os) == 0 {
+		fmt.Fprintln(w, "The event touches no bundle; nothing was rotated.")
+		return
+	}
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "BUNDLE\tRESULT\tKV VERSION\tTARGETS\tTOOK\tREASON")
+	for _, o := range os {
+		took := "-"
+		if !o.Started.IsZero() {
+			took = o.Finished.Sub(o.Started).Round(time.Millisecond).String()
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%d -> %d\t%d\t%s\t%s\n", o.Bundle, o.Result, o.KVVersionFrom, o.KVVersionTo, len(o.Targets), took, dash(strings.TrimSpace(o.Reason)))
+	}
+	_ = tw.Flush()
+}

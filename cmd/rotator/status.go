@@ -1,0 +1,209 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
+	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
+	"github.com/openwhisk-rotator/rotator/events/stream"
+	"github.com/openwhisk-rotator/rotator/rotator"
+	"github.com/openwhisk-rotator/rotator/rotator/journal"
+)
+
+const statusHelp = `Shows every bundle: its live generation, what is being rotated, what waits, and what
+was done. It reads the journal; it needs NATS only.
+
+  rotator status
+  rotator status checkout        one bundle with its history
+  rotator status -o json
+
+Exit code 1 means that a bundle is quarantined.`
+
+// bundleStatus is one bundle as status shows it.
+type bundleStatus struct {
+	Bundle     string              `json:"bundle"`
+	State      rotator.State       `json:"state"`
+	Generation int                 `json:"generation"`
+	Version    int                 `json:"kv_version,omitempty"`
+	Live       *rotator.Generation `json:"live,omitempty"`
+	Rotation   *rotator.Rotation   `json:"rotation,omitempty"`
+	Owner      string              `json:"owner,omitempty"`
+	Waiting    []rotator.Waiting   `json:"waiting,omitempty"`
+	History    []rotator.Receipt   `json:"history,omitempty"`
+	Problem    string              `json:"problem,omitempty"`
+}
+
+func statusCommand(g *globals) *cobra.Command {
+	cmd := &cobra.Command{Use: "status [BUNDLE]", Short: "Show bundles, live generations, running and past rotations", Long: statusHelp, Args: cobra.MaximumNArgs(1)}
+	cmd.ValidArgsFunction = g.completeBundles
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := g.load(cmd)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 15*time.Second)
+		defer cancel()
+		all, err := statuses(ctx, cfg, logger(cmd.ErrOrStderr(), cfg.Log))
+		if err != nil {
+			return remote(err)
+		}
+		if len(args) == 1 {
+			all = slices.DeleteFunc(all, func(b bundleStatus) bool { return b.Bundle != args[0] })
+			if len(all) == 0 {
+				return coded(exitUsage, fmt.Errorf("bundle %q is neither in %s nor in the journal", args[0], cfg.Path))
+			}
+		}
+		err = g.print(cmd.OutOrStdout(), all, func(w io.Writer) {
+			writeStatus(w, all)
+			if len(args) == 1 {
+				writeHistory(w, all[0])
+			}
+		})
+		if err == nil && slices.ContainsFunc(all, func(b bundleStatus) bool { return b.State == rotator.Quarantined || b.Problem != "" }) {
+			return coded(exitFailed, errSaid)
+		}
+		return err
+	}
+	return cmd
+}
+
+func statuses(ctx context.Context, cfg *config.Config, log zerolog.Logger) ([]bundleStatus, error) {
+	nc, err := service.Dial(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	store, err := journal.Open(ctx, nc, journal.Config{ReadOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	stored, err := store.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	names := slices.AppendSeq(slices.Collect(maps.Keys(cfg.Bundles)), maps.Keys(stored))
+	slices.Sort(names)
+	all := []bundleStatus{}
+	for _, name := range slices.Compact(names) {
+		b := bundleStatus{Bundle: name, State: rotator.Idle}
+		if s, ok := stored[name]; ok {
+			b = statusOf(name, s)
+		}
+		if _, ok := cfg.Bundles[name]; !ok {
+			b.Problem = cmp.Or(b.Problem, "in the journal, but no longer in the configuration")
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func statusOf(name string, s rotator.Stored) bundleStatus {
+	rec, err := rotator.DecodeRecord(s.Value)
+	if err != nil {
+		return bundleStatus{Bundle: name, State: rotator.Quarantined, Problem: err.Error()}
+	}
+	b := bundleStatus{Bundle: name, State: rec.State, Generation: rec.Generation, Live: rec.Live, Rotation: rec.Rotation, Owner: rec.Owner, Waiting: rec.Queue, History: rec.History}
+	if rec.Live != nil {
+		b.Version = rec.Live.Version
+	}
+	return b
+}
+
+func writeStatus(w io.Writer, all []bundleStatus) {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "BUNDLE\tSTATE\tGENERATION\tKV VERSION\tWAITING\tLAST RESULT\tWHEN\tNOTE")
+	for _, b := range all {
+		last, when, note := "-", "-", b.Problem
+		if n := len(b.History); n > 0 {
+			last, when = b.History[n-1].Result, age(b.History[n-1].Finished)
+		}
+		if b.Rotation != nil {
+			note = cmp.Or(note, b.Rotation.LastError)
+			if b.State == rotator.Draining {
+				note = cmp.Or(note, "until "+b.Rotation.DrainEnds.Local().Format(time.DateTime))
+			}
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", b.Bundle, b.State, b.Generation, b.Version, len(b.Waiting), last, when, dash(note))
+	}
+	_ = tw.Flush()
+}
+
+func age(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String() + " ago"
+	case d < 48*time.Hour:
+		return d.Round(time.Minute).String() + " ago"
+	}
+	return t.Local().Format(time.DateOnly)
+}
+
+func writeHistory(w io.Writer, b bundleStatus) {
+	for _, r := range slices.Backward(b.History) {
+		fmt.Fprintf(w, "\n%s  %s, %s, KV version %d -> %d\n", r.Rotation, r.Result, r.Kind, r.VersionFrom, r.VersionTo)
+		for _, e := range r.Events {
+			fmt.Fprintf(w, "  event   %s: %s\n", e.ID, e.Why)
+		}
+		for _, name := range slices.SortedFunc(maps.Keys(r.Steps), func(a, c string) int { return r.Steps[a].Compare(r.Steps[c]) }) {
+			fmt.Fprintf(w, "  %s  %s\n", r.Steps[name].Local().Format("15:04:05.000"), name)
+		}
+		for _, t := range r.Targets {
+			fmt.Fprintf(w, "  target  %s %s -> %s %s\n", t.Ref, dash(t.Before), dash(t.After), t.Failure)
+		}
+		for _, text := range r.Warnings {
+			fmt.Fprintf(w, "  note    %s\n", text)
+		}
+		if r.Reason != "" {
+			fmt.Fprintf(w, "  reason  %s\n", r.Reason)
+		}
+	}
+}
+
+const deadHelp = `Lists the events that were refused, newest first, with the reason and the remedy.
+The original bytes stay in the stream ROTATOR_DEAD for 90 days.`
+
+func deadCommand(g *globals) *cobra.Command {
+	limit := 20
+	cmd := &cobra.Command{Use: "dead", Short: "List refused events", Long: deadHelp, Args: cobra.NoArgs}
+	cmd.Flags().IntVar(&limit, "limit", limit, "how many")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := g.load(cmd)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), 15*time.Second)
+		defer cancel()
+		nc, err := service.Dial(ctx, cfg, logger(cmd.ErrOrStderr(), cfg.Log))
+		if err != nil {
+			return remote(err)
+		}
+		defer nc.Close()
+		letters, err := stream.DeadLetters(ctx, nc, limit)
+		if err != nil {
+			return remote(err)
+		}
+		return g.print(cmd.OutOrStdout(), letters, func(w io.Writer) {
+			if len(letters) == 0 {
+				fmt.Fprintln(w, "No event was refused.")
+			}
+			for _, d := range letters {
+				fmt.Fprintf(w, "%s  %s  %s %s: %s\n", d.Stored.Local().Format(time.DateTime), d.Reason, d.OriginalSubject, d.Field, d.Problem)
+				if d.Remedy != "" {
+					fmt.Fprintf(w, "    %s\n", d.Remedy)
+				}
+			}
+		})
+	}
+	return cmd
+}

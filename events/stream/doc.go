@@ -1,0 +1,15 @@
+// Package stream carries events and outcomes over NATS JetStream.
+//
+// Four streams' worth of rules live here: ROTATOR_EVENTS holds what publishers send, ROTATOR_OUTCOMES what became
+// of it, ROTATOR_DEAD what was refused, and the two durable consumers rotator-leak and rotator-other hand events to
+// the service, leaks in a lane of their own so that nothing else delays them.
+//
+// Guarantees: an event is acknowledged, and the acknowledgement confirmed, only after the handler took it; until
+// then it is delivered again, to this replica or another. An event that can never be taken is stored as a dead
+// letter with a reason and a remedy before it is taken off. A message is fetched only when a worker is free for it.
+// A message that carries a secret in the clear is not kept anywhere: its bytes are overwritten in ROTATOR_EVENTS and
+// its dead letter has no body. No error, log line or termination reason contains bytes of a message.
+//
+// Failure modes: a lost connection, a change of leader or a deleted consumer are waited out and repaired. A full
+// ROTATOR_EVENTS refuses new events, so that the publisher learns of it, instead of dropping old ones.
+package stream

@@ -1,0 +1,103 @@
+// Package ensure creates JetStream streams and consumers or checks the existing ones.
+//
+// Guarantee: after nil the thing exists and behaves as asked in every way that the caller depends on. What an
+// operator may tune (ages, sizes, more replicas) is left as found, and nothing that exists is ever changed: a
+// difference that matters is an error naming the field and the command that repairs it. While JetStream is not
+// available (no leader yet, not connected) it waits until ctx ends, and says so in the log.
+package ensure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+)
+
+// A MismatchError says that something exists with a setting under which the rotator cannot keep its promises.
+type MismatchError struct {
+	Thing, Field, Have, Want, Remedy string
+}
+
+// Error names the field, both values and the remedy.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s has %s %s, but %s is needed; %s", e.Thing, e.Field, e.Have, e.Want, e.Remedy)
+}
+
+// Stream makes sure that a stream like want exists.
+func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log zerolog.Logger) error {
+	return until(ctx, log, "stream "+want.Name, func(ctx context.Context) error {
+		st, err := js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			st, err = js.CreateStream(ctx, want)
+		}
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // a replica was faster
+			st, err = js.Stream(ctx, want.Name)
+		}
+		if err != nil {
+			return err
+		}
+		return compareStream(want, st.CachedInfo().Config)
+	})
+}
+
+// Consumer makes sure that a durable consumer like want exists on the stream.
+func Consumer(ctx context.Context, js jetstream.JetStream, stream string, want jetstream.ConsumerConfig, log zerolog.Logger) error {
+	return until(ctx, log, "consumer "+want.Durable, func(ctx context.Context) error {
+		c, err := js.Consumer(ctx, stream, want.Durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			c, err = js.CreateConsumer(ctx, stream, want)
+		}
+		if errors.Is(err, jetstream.ErrConsumerExists) {
+			c, err = js.Consumer(ctx, stream, want.Durable)
+		}
+		if err != nil {
+			return err
+		}
+		return compareConsumer(stream, want, c.CachedInfo().Config)
+	})
+}
+
+// until repeats do while JetStream is not available.
+func until(ctx context.Context, log zerolog.Logger, thing string, do func(context.Context) error) error {
+	var said time.Time
+	for {
+		err := attempt(ctx, do)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !transient(err) {
+			return fmt.Errorf("preparing %s: %w", thing, err)
+		}
+		if time.Since(said) > 10*time.Second {
+			log.Warn().Err(err).Str("what", thing).Msg("waiting for JetStream; is it enabled on the server, has the cluster a leader, and may this user use the JetStream API?")
+			said = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("preparing %s: %w", thing, err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+func attempt(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return do(ctx)
+}
+
+// transient tells the errors that time may cure. Of the server's own, time does not cure a store that is too small
+// or a single server that is asked for replicas; but a cluster that lacks peers may be starting.
+func transient(err error) bool {
+	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
+		const noPeers, noResources, noStorage, noCluster = 10005, 10023, 10047, 10074
+		code := e.APIError().ErrorCode
+		return code == noPeers || e.APIError().Code >= 500 && code != noResources && code != noStorage && code != noCluster
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, jetstream.ErrNoStreamResponse)
+}

@@ -1,0 +1,85 @@
+package stream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// ownPublisher is the identity under which the rotator raises events itself.
+const ownPublisher = "rotator"
+
+const contentType = "application/cloudevents+json"
+
+// A Publisher stores events and outcomes. Publishing the same one again, within a day, is harmless.
+type Publisher struct {
+	nc *nats.Conn
+}
+
+// NewPublisher publishes over nc.
+func NewPublisher(nc *nats.Conn) *Publisher { return &Publisher{nc: nc} }
+
+// Event publishes e under its publisher's subject and returns its place in the stream; duplicate says that it was
+// there already.
+func (p *Publisher) Event(ctx context.Context, e events.Event) (seq uint64, duplicate bool, err error) {
+	body, err := events.Encode(e)
+	if err != nil {
+		return 0, false, fmt.Errorf("encoding event %q: %w", e.ID, err)
+	}
+	ack, err := p.send(ctx, Events, events.Subject(cmp.Or(e.Publisher, ownPublisher), e.Kind), e.Key(), body, nil)
+	if err != nil {
+		return 0, false, fmt.Errorf("publishing event %q: %w", e.ID, err)
+	}
+	return ack.Sequence, ack.Duplicate, nil
+}
+
+// Raise publishes an event of the rotator's own.
+func (p *Publisher) Raise(ctx context.Context, e events.Event) error {
+	_, _, err := p.Event(ctx, e)
+	return err
+}
+
+// Outcome publishes what became of a rotation; one that was refused is also stored as a dead letter.
+func (p *Publisher) Outcome(ctx context.Context, o events.Outcome) error {
+	body, err := events.EncodeOutcome(o)
+	if err != nil {
+		return fmt.Errorf("encoding the outcome of %q: %w", o.Rotation, err)
+	}
+	if _, err := p.send(ctx, Outcomes, outcomePrefix+token(o.Bundle), o.Key(), body, nil); err != nil {
+		return fmt.Errorf("publishing the outcome of %q: %w", o.Rotation, err)
+	}
+	if o.Result != events.ResultRefused {
+		return nil
+	}
+	h := nats.Header{headerReason: {events.ResultRefused}}
+	for name, text := range map[string]string{headerProblem: clean(o.Reason), headerRemedy: clean(o.Remedy), headerSubject: outcomePrefix + token(o.Bundle)} {
+		if text != "" {
+			h.Set(name, text)
+		}
+	}
+	if _, err := p.send(ctx, Dead, deadPrefix+events.ResultRefused, "refused-"+o.Key(), body, h); err != nil {
+		return fmt.Errorf("publishing the refusal of %q: %w", o.Rotation, err)
+	}
+	return nil
+}
+
+func (p *Publisher) send(ctx context.Context, stream, subject, id string, body []byte, h nats.Header) (*jetstream.PubAck, error) {
+	js, err := jetstream.New(p.nc)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil {
+		h = nats.Header{}
+	}
+	h.Set("Content-Type", contentType)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body, Header: h}, jetstream.WithMsgID(id),
+		jetstream.WithExpectStream(stream), jetstream.WithRetryAttempts(10))
+}

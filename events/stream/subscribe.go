@@ -1,0 +1,137 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream/ensure"
+)
+
+const defaultWorkers = 4
+
+// Meta is what the stream knows about an event.
+type Meta struct {
+	Stored     time.Time // when the stream took it
+	Seq        uint64    // its place in the stream
+	Deliveries int       // 1 for the first
+}
+
+// A Handler takes an event. nil means that it is safe somewhere else and must not be delivered again. An error with
+// a method DeadLetter() (reason, remedy string) refuses it for good; every other error brings it back later.
+type Handler func(context.Context, events.Event, Meta) error
+
+// A Subscriber hands the events of ROTATOR_EVENTS to a handler. Several of them share the work.
+type Subscriber struct {
+	Conn       *nats.Conn
+	Publishers []string // whose events are taken; empty: everybody's whom NATS lets publish
+	Workers    int      // per lane; 0 is 4
+	Log        zerolog.Logger
+}
+
+// Run works until ctx ends, then lets the handlers in hand finish and returns nil. The context that handlers get
+// is not cancelled by that. Any other end is an error that no waiting can repair.
+func (s Subscriber) Run(ctx context.Context, handle Handler) error {
+	js, err := jetstream.New(s.Conn)
+	if err != nil {
+		return fmt.Errorf("preparing JetStream: %w", err)
+	}
+	in := &intake{js: js, handle: handle, publishers: s.Publishers, log: s.Log}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, name := range []string{LeakConsumer, OtherConsumer} {
+		l := &lane{intake: in, conn: s.Conn, name: name}
+		for range cmpWorkers(s.Workers) {
+			g.Go(func() error { return l.work(ctx) })
+		}
+	}
+	return g.Wait()
+}
+
+func cmpWorkers(n int) int {
+	if n <= 0 {
+		return defaultWorkers
+	}
+	return n
+}
+
+// A lane is one durable consumer. Each of its workers asks for one message at a time, so that no message waits in a
+// buffer while its acknowledgement time runs out.
+type lane struct {
+	*intake
+	conn *nats.Conn
+	name string
+}
+
+func (l *lane) work(ctx context.Context) error {
+	var c jetstream.Consumer
+	var err error
+	for ctx.Err() == nil {
+		if c == nil {
+			if c, err = l.open(ctx); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+		}
+		if !l.conn.IsConnected() { // a pull would fail, and leave its inbox behind in the client
+			if l.conn.IsClosed() {
+				return nats.ErrConnectionClosed
+			}
+			pauseFor(ctx, 100*time.Millisecond)
+			continue
+		}
+		m, err := c.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(5*time.Second))
+		switch {
+		case err == nil:
+			l.take(context.WithoutCancel(ctx), m)
+		case ctx.Err() != nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages):
+		case gone(err):
+			l.log.Warn().Str("consumer", l.name).Msg("the consumer was deleted; creating it again")
+			c = nil
+		default:
+			l.log.Debug().AnErr("reason", err).Str("consumer", l.name).Msg("fetching an event; trying again")
+			pauseFor(ctx, 300*time.Millisecond)
+			if !errors.Is(err, jetstream.ErrNoHeartbeat) && !errors.Is(err, nats.ErrNoResponders) {
+				continue
+			}
+			c = nil // it may be gone without a word: look it up
+		}
+	}
+	return nil
+}
+
+// gone reports an answer after which this consumer will never deliver again.
+func gone(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrBadRequest)
+}
+
+func (l *lane) open(ctx context.Context) (jetstream.Consumer, error) {
+	for {
+		if err := ensure.Consumer(ctx, l.js, Events, consumer(l.name), l.log); err != nil {
+			return nil, err
+		}
+		c, err := l.js.Consumer(ctx, Events, l.name)
+		if err == nil {
+			return c, nil
+		}
+		pauseFor(ctx, 300*time.Millisecond)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

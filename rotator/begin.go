@@ -1,0 +1,218 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// begin plans a claimed rotation and journals the intent to mint. A crash anywhere before that leaves nothing but,
+// at most, an anchor that owns nothing and dies by itself.
+func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
+	rec := c.record()
+	if busy, err := e.neighbourBusy(ctx, c.bundle); err != nil {
+		return e.retry(c, err)
+	} else if busy != "" {
+		wait := 200*time.Millisecond + rand.N(time.Second)
+		e.Log.Info().Str("bundle", c.bundle.Name).Str("neighbour", busy).Msg("waiting: a bundle that shares a target is being rotated")
+		return &pause{until: e.Now().Add(wait)}
+	}
+	facts, err := e.gather(ctx, c.bundle, c.bundle.Policy.Rule(rec.Rotation.Kind))
+	if err != nil {
+		return e.retry(c, err)
+	}
+	plan := Planned(facts)
+	if len(plan.Refusals) > 0 {
+		return e.refuse(ctx, c, plan.Refusals)
+	}
+	old, err := e.oldGeneration(ctx, c, facts.Base)
+	if err != nil {
+		return e.retry(c, err)
+	}
+	anchor := Anchor{}
+	if needsAnchor(c.bundle) {
+		if err := c.held(); err != nil {
+			return &pause{why: err}
+		}
+		if anchor, err = e.Minter.Anchor(ctx, c.bundle.Name, rec.Rotation.ID, rec.Epoch); err != nil {
+			return e.anchorFailed(ctx, c, err)
+		}
+	}
+	err = c.move(ctx, func(r *Record) {
+		r.State = Minting
+		r.Rotation.MintBegan = e.Now()
+		r.Rotation.Anchor = anchor.Accessor
+		r.Rotation.Base = facts.Base.Version
+		r.Rotation.Old = old
+		r.Rotation.Warnings = plan.Warnings
+		r.Rotation.step("planned", e.Now())
+	})
+	if err != nil {
+		return &pause{until: e.Now().Add(e.Backoff), why: err}
+	}
+	c.run = run{anchor: &anchor, base: &facts.Base, facts: &facts}
+	e.Log.Info().Str("bundle", c.bundle.Name).Str("rotation", rec.Rotation.ID).Int("base_version", facts.Base.Version).
+		Int("targets", len(plan.Targets)).Str("overlap", plan.OverlapText).Msg("planned")
+	return nil
+}
+
+func (e *Engine) anchorFailed(ctx context.Context, c *cursor, err error) *pause {
+	if errors.Is(err, ErrPermanent) || errors.Is(err, ErrNotFound) {
+		return e.refuse(ctx, c, []Refusal{{Reason: NoPermission, Text: "no anchor token can be created: " + err.Error(),
+			Remedy: "run: rotator check"}})
+	}
+	return e.retry(c, err)
+}
+
+// needsAnchor reports whether anything minted for the bundle could hold a lease. Secret-ids and passwords do not.
+func needsAnchor(b Bundle) bool {
+	return slices.ContainsFunc(b.Credentials, func(cr Credential) bool {
+		return cr.Generate.PasswordPolicy == "" && !cr.Generate.SecretID()
+	})
+}
+
+// oldGeneration is what this rotation will revoke: what the journal and the marker beside the values name. When
+// somebody else wrote the newest version, the values themselves are followed to their handles as well.
+func (e *Engine) oldGeneration(ctx context.Context, c *cursor, base Snapshot) (Generation, error) {
+	g := Generation{Rotation: base.Marker.Rotation, Version: base.Version, Handles: base.Marker.Handles}
+	if live := c.record().Live; live != nil {
+		g.Handles = union(g.Handles, live.Handles)
+		if live.Version == base.Version && len(g.Handles) > 0 {
+			g.Rotation, g.Minted, g.RenewAt, g.Ends = live.Rotation, live.Minted, live.RenewAt, live.Ends
+			return g, nil
+		}
+	}
+	for _, cr := range c.bundle.Credentials {
+		hs, err := e.Revoker.Adopt(ctx, cr, base.Set)
+		if err != nil {
+			return g, fmt.Errorf("finding the handle of credential %s: %w", cr.Name, err)
+		}
+		g.Handles = union(g.Handles, hs)
+	}
+	return g, nil
+}
+
+func union(a, b []Handle) []Handle {
+	out := slices.Clone(a)
+	for _, h := range b {
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// gather observes everything a plan needs. It changes nothing.
+func (e *Engine) gather(ctx context.Context, b Bundle, rule Rule) (Facts, error) {
+	f := Facts{Bundle: b, Rule: rule, Zombie: e.Zombie, Limits: make(map[string]Limits), Neighbours: make(map[string]Neighbour)}
+	base, err := e.Secrets.Read(ctx, b.Secret, 0)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return f, fmt.Errorf("reading bundle %s: %w", b.Name, err)
+	}
+	f.Base = base
+	for _, t := range b.Targets {
+		if _, ok := f.Limits[t.Host]; ok {
+			continue
+		}
+		l, err := e.Platform.Limits(ctx, t.Host)
+		if err != nil {
+			return f, fmt.Errorf("reading the limits of host %s: %w", t.Host, err)
+		}
+		f.Limits[t.Host] = l
+	}
+	for _, n := range e.neighbours(b) {
+		other, err := e.Secrets.Read(ctx, n.Secret, 0)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return f, fmt.Errorf("reading bundle %s, which shares a target: %w", n.Name, err)
+		}
+		f.Neighbours[n.Name] = Neighbour{Keys: slices.Collect(maps.Keys(other.Set)), Targets: n.Targets}
+	}
+	f.Sights, err = e.look(ctx, b.Targets, f.Limits)
+	return f, err
+}
+
+// look observes targets, a bounded number at a time per host. What a target lacks is in its Sight; only
+// failures that pass by themselves end up as the error.
+func (e *Engine) look(ctx context.Context, targets []Target, limits map[string]Limits) ([]Sight, error) {
+	sights := make([]Sight, len(targets))
+	seen := new(Seen)
+	gates := make(map[string]chan struct{})
+	for host, l := range limits {
+		gates[host] = make(chan struct{}, max(l.Parallel, 1))
+	}
+	var wg sync.WaitGroup
+	for i, t := range targets {
+		wg.Go(func() {
+			gates[t.Host] <- struct{}{}
+			defer func() { <-gates[t.Host] }()
+			o, err := e.Platform.Observe(ctx, t.Ref, seen)
+			sights[i] = Sight{Target: t, Observed: o, Err: err}
+		})
+	}
+	wg.Wait()
+	for _, s := range sights {
+		if s.Err != nil && !errors.Is(s.Err, ErrNotFound) && !errors.Is(s.Err, ErrPermanent) {
+			return sights, fmt.Errorf("reading %s: %w", s.Target.Ref, s.Err)
+		}
+	}
+	return sights, nil
+}
+
+// neighbours lists the bundles that share a target with b, by name.
+func (e *Engine) neighbours(b Bundle) []Bundle {
+	mine := make(map[Ref]bool)
+	for _, t := range b.Targets {
+		mine[t.Ref] = true
+	}
+	var out []Bundle
+	for _, name := range slices.Sorted(maps.Keys(e.Bundles)) {
+		other := e.Bundles[name]
+		if name != b.Name && slices.ContainsFunc(other.Targets, func(t Target) bool { return mine[t.Ref] }) {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
+// neighbourBusy names a bundle that is writing targets of this one. Each side claims first and looks second, so of
+// two that start together at least one sees the other; both may step back, and try again at different times.
+func (e *Engine) neighbourBusy(ctx context.Context, b Bundle) (string, error) {
+	for _, n := range e.neighbours(b) {
+		if err := e.refresh(ctx, n.Name); errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		rec, _, err := e.view.get(n.Name)
+		if err != nil {
+			return "", err
+		}
+		switch rec.State {
+		case Claimed:
+			if rec.Owner != "" {
+				return n.Name, nil
+			}
+		case Minting, Applying, RollingBack:
+			return n.Name, nil
+		case Idle, Draining, Revoking, Quarantined:
+		}
+	}
+	return "", nil
+}
+
+// refuse ends a rotation that has had no effect.
+func (e *Engine) refuse(ctx context.Context, c *cursor, refusals []Refusal) *pause {
+	rot := c.record().Rotation
+	e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("reason", (&RefusedError{refusals}).Error()).Msg("refused; nothing was changed")
+	receipt := c.receipt(events.ResultRefused)
+	receipt.Refusals = refusals
+	receipt.Reason = (&RefusedError{refusals}).Error()
+	return e.finish(ctx, c, receipt, nil)
+}

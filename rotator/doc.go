@@ -1,0 +1,44 @@
+// Package rotator decides and drives: it takes leak and offboarding events into a journal and rotates the bundles
+// they touch, so that every parameter of every target is written in one PUT, all targets or none.
+//
+// # States
+//
+// One journal record per bundle, moved only by compare-and-swap. The record is the lock (owner, epoch, lease), the
+// queue of events, and the memory of the live generation.
+//
+//	Idle -> Claimed -> Minting -> Applying -> Draining -> Revoking -> Idle (generation + 1)
+//	                     |           |            |
+//	                     |           +------------+--> RollingBack -> Draining -> Revoking (the new generation) -> Idle
+//	                     +--> Claimed (undone), Idle (refused)
+//	any state with a rotation -> Quarantined (an operator decides)
+//
+// Two moments of the design are marked as steps rather than states: staged is the move into Applying, committed is
+// the move out of it.
+//
+// # What a crash means
+//
+//   - In Claimed: nothing happened. An anchor token may exist; it owns nothing and dies within minutes.
+//   - In Minting: the anchor's accessor is journalled. Whoever takes over looks at the newest version in Vault. Does
+//     its marker name this rotation, the write was the commit: adopt it. Does it not, the taker writes a fence (so a
+//     predecessor that is merely slow can no longer commit), revokes the anchor and with it everything under it, and
+//     mints afresh.
+//   - In Applying: the whole pass is made again from exactly the journalled version; targets that hold it already
+//     get no PUT.
+//   - In Draining: the end of the drain is in the journal; nobody sleeps for it.
+//   - In Revoking: revoking is idempotent; it is repeated until Vault says the generation is gone and the probe fails.
+//
+// The code that resumes is the code that runs every time: each step works from the record alone, and what the
+// process happens to know beyond it only saves round trips.
+//
+// # Guarantees
+//
+// The promises P1 to P9 of the README. Planning ([Planned]) is pure: it turns observed facts into writes, by name,
+// or into refusals with a reason out of a closed set. A refused rotation has had no effect.
+//
+// # Failure modes
+//
+// OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version
+// number, not prevented. A PUT of a frozen process can arrive after its successor's; the drain is longer than any
+// such request unless the policy says otherwise. A bundle whose old credential has no handle in Vault cannot be
+// revoked by Vault; if the probe shows it alive, the record is quarantined.
+package rotator

@@ -1,0 +1,107 @@
+package rotator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// UnmatchedError says that an event names nothing this rotator manages. Delivering it again would not help.
+type UnmatchedError struct{ Text, Remedy string }
+
+// Error is one line for people.
+func (e *UnmatchedError) Error() string { return e.Text }
+
+// DeadLetter gives the reason and the remedy under which the event is kept for inspection.
+func (e *UnmatchedError) DeadLetter() (reason, remedy string) { return "unmatched", e.Remedy }
+
+// Accept takes an event into the journal: it finds the bundles and puts the event into each one's record by
+// compare-and-swap. When it returns nil the event may be acknowledged: it will be worked off without any further
+// delivery. The same event again changes nothing. stored is when the stream stored it.
+func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
+	hits, err := e.resolver.resolve(ctx, ev)
+	if err != nil {
+		return err
+	}
+	for _, h := range hits {
+		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity()}
+		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
+			w.NotBefore = ev.Offboarding.EffectiveAt
+		}
+		if err := e.enqueue(ctx, h.Bundle, w); err != nil {
+			return fmt.Errorf("journalling the event for bundle %s: %w", h.Bundle, err)
+		}
+		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Msg("event accepted")
+	}
+	return nil
+}
+
+// enqueue puts the event into one record. When nobody works on the bundle and a worker is free here, the same
+// compare-and-swap claims it.
+func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
+	for range 50 {
+		rec, rev, err := e.view.get(bundle)
+		if err != nil {
+			return err
+		}
+		now := e.Now()
+		if !rec.Take(w, now) {
+			return nil
+		}
+		e.hasten(&rec, now)
+		if rec.State == Idle && rec.Owner == "" && e.free.Load() > 0 {
+			rec.take(e.Replica, now, e.Lease)
+		}
+		value, err := rec.Encode()
+		if err != nil {
+			return err
+		}
+		at, err := e.Journal.Put(ctx, bundle, value, rev)
+		if errors.Is(err, ErrUnknown) {
+			if got, gotAt, gerr := e.Journal.Get(ctx, bundle); gerr == nil && bytes.Equal(got, value) {
+				at, err = gotAt, nil
+			} else {
+				err = ErrConflict
+			}
+		}
+		switch {
+		case err == nil:
+			e.view.put(bundle, Stored{Value: value, Revision: at})
+			e.wakeUp()
+			return nil
+		case !errors.Is(err, ErrConflict):
+			return err
+		}
+		if err := e.refresh(ctx, bundle); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return fmt.Errorf("the record is changed too often: %w", ErrUnavailable)
+}
+
+// hasten shortens a drain when a leak joined the rotation: what leaked is the generation that is draining away.
+func (e *Engine) hasten(rec *Record, now time.Time) {
+	rot := rec.Rotation
+	if rot == nil || rec.State != Draining || rot.Kind != events.KindLeak {
+		return
+	}
+	rule := e.Bundles[rec.Bundle].Policy.Rule(events.KindLeak)
+	if rule.Drain {
+		return
+	}
+	if soon := now.Add(rule.Overlap); soon.Before(rot.DrainEnds) {
+		rot.DrainEnds, rec.NotBefore = soon, soon
+	}
+}
+
+// wakeUp makes Run look at its agenda now.
+func (e *Engine) wakeUp() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

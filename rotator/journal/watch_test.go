@@ -1,0 +1,44 @@
+package journal
+
+import (
+	"context"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/openwhisk-rotator/rotator/events/stream"
+	"github.com/openwhisk-rotator/rotator/events/stream/embedded"
+)
+
+func TestWatchSurvivesARestartOfTheServer(t *testing.T) {
+	dir, port := t.TempDir(), freePorts(t, 1)[0]
+	cfg := embedded.Config{Dir: dir, Listen: address(port), Log: zerolog.Nop()}
+	server, err := embedded.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, connect(t, stream.Config{URL: server.URL()}), 1)
+	if _, err := s.Put(t.Context(), "a", []byte("there already"), 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	changes, err := s.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitChange(t, changes, "there already")
+	server.Stop()
+	if server, err = embedded.Start(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	eventually(t, "a connection", s.nc.IsConnected)
+	eventually(t, "a successful write", func() bool {
+		_, err := s.Put(t.Context(), "b", []byte("after the restart"), 0)
+		return err == nil
+	})
+	awaitChange(t, changes, "after the restart")
+	cancel()
+	for range changes { // must end
+	}
+}

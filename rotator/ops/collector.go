@@ -1,0 +1,58 @@
+package ops
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/openwhisk-rotator/rotator/rotator"
+)
+
+// collector turns the records into metrics when Prometheus asks.
+type collector struct {
+	records func() map[string]rotator.Record
+
+	info, state, generation, waiting, finished, exposure *prometheus.Desc
+	version                                              string
+}
+
+func newCollector(cfg Config) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("rotator_"+name, help, labels, nil)
+	}
+	return &collector{
+		records: cfg.Records, version: cfg.Version,
+		info:       desc("info", "The running version.", "version"),
+		state:      desc("bundle_state", "1 for the state a bundle is in; alarm on quarantined.", "bundle", "state"),
+		generation: desc("bundle_generation", "Rotations completed.", "bundle"),
+		waiting:    desc("bundle_events_waiting", "Events that wait for the next rotation.", "bundle"),
+		finished:   desc("last_rotation_timestamp_seconds", "When the last rotation ended, and how.", "bundle", "result", "kind"),
+		exposure:   desc("last_rotation_exposure_seconds", "From the event in the stream to: every target updated, old credential proven dead.", "bundle", "until"),
+	}
+}
+
+// Describe lists the metrics.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.finished, c.exposure} {
+		ch <- d
+	}
+}
+
+// Collect reads the records once.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(c.info, 1, c.version)
+	for name, rec := range c.records() {
+		gauge(c.state, 1, name, string(rec.State))
+		gauge(c.generation, float64(rec.Generation), name)
+		gauge(c.waiting, float64(len(rec.Queue)), name)
+		if len(rec.History) == 0 {
+			continue
+		}
+		last := rec.History[len(rec.History)-1]
+		gauge(c.finished, float64(last.Finished.UnixMilli())/1000, name, last.Result, string(last.Kind))
+		for until, d := range last.Exposure() {
+			gauge(c.exposure, d.Seconds(), name, until)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package rotator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// A Preview answers what a rotation would do. It only reads.
+type Preview struct {
+	Bundles  map[string]Bundle
+	Secrets  Secrets
+	Platform Platform
+}
+
+// Plan observes a bundle and its targets and returns what a rotation for this kind of event would do.
+func (p Preview) Plan(ctx context.Context, bundle string, kind events.Kind) (Plan, error) {
+	b, ok := p.Bundles[bundle]
+	if !ok {
+		return Plan{}, fmt.Errorf("planning: bundle %q is not in the configuration: %w", bundle, ErrNotFound)
+	}
+	e := &Engine{Config: Config{Bundles: p.Bundles, Secrets: p.Secrets, Platform: p.Platform, Zombie: defaultZombie}}
+	facts, err := e.gather(ctx, b, b.Policy.Rule(kind))
+	if err != nil {
+		return Plan{}, fmt.Errorf("planning bundle %s: %w", bundle, err)
+	}
+	return Planned(facts), nil
+}
+
+// Resolve returns the bundles that an event touches, as the service would find them.
+func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
+	r := &resolver{bundles: p.Bundles, secrets: p.Secrets}
+	return r.resolve(ctx, ev)
+}

@@ -1,0 +1,310 @@
+package rotator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// RecordVersion is the format of the journal records this program writes.
+const RecordVersion = 1
+
+// ErrNewerRecord says that a journal record was written by a newer program; it is left alone.
+var ErrNewerRecord = errors.New("journal record is from a newer version of rotator")
+
+// State of a bundle's record.
+type State string
+
+// The states of design: forward from Idle to Idle; failing: RollingBack, Quarantined.
+const (
+	Idle        State = "idle"
+	Claimed     State = "claimed"      // a rotation exists; nothing was done yet
+	Minting     State = "minting"      // the anchor is journalled; something may exist in Vault
+	Applying    State = "applying"     // the new version is in Vault (staged); targets are being written
+	Draining    State = "draining"     // every target is verified (committed); work in flight finishes
+	Revoking    State = "revoking"     // the old generation is being killed and proven dead
+	RollingBack State = "rolling-back" // the previous values are a new version; targets are written back
+	Quarantined State = "quarantined"  // an operator decides
+)
+
+// moves is the legal next states of each state.
+func moves(s State) []State {
+	switch s {
+	case Idle:
+		return []State{Idle, Claimed}
+	case Claimed:
+		return []State{Claimed, Minting, Idle, Quarantined}
+	case Minting:
+		return []State{Minting, Claimed, Applying, Idle, Quarantined}
+	case Applying:
+		return []State{Applying, Draining, Revoking, RollingBack, Quarantined}
+	case RollingBack:
+		return []State{RollingBack, Draining, Revoking, Quarantined}
+	case Draining:
+		return []State{Draining, Applying, RollingBack, Revoking, Quarantined}
+	case Revoking:
+		return []State{Revoking, Idle, Quarantined}
+	case Quarantined:
+		return []State{Quarantined, Claimed, Applying, RollingBack, Revoking, Idle}
+	}
+	return nil
+}
+
+// A Record is everything the journal keeps of one bundle: lock, state, queue, and the live generation.
+// It holds no value of a secret.
+type Record struct {
+	V          int         `json:"v"`
+	Bundle     string      `json:"bundle"`
+	Generation int         `json:"generation"` // rotations completed
+	State      State       `json:"state"`
+	Owner      string      `json:"owner,omitempty"` // replica that works on it
+	Epoch      uint64      `json:"epoch"`           // grows with every claim: fences predecessors
+	LeaseUntil time.Time   `json:"lease_until,omitzero"`
+	NotBefore  time.Time   `json:"not_before,omitzero"` // next moment there is something to do
+	Queue      []Waiting   `json:"queue,omitempty"`     // events for a rotation that has not begun
+	Rotation   *Rotation   `json:"rotation,omitempty"`
+	Live       *Generation `json:"live,omitempty"`
+	Seen       []SeenEvent `json:"seen,omitempty"`
+	History    []Receipt   `json:"history,omitempty"` // newest last
+}
+
+// A Generation is what one rotation minted, owned and revoked as a unit.
+type Generation struct {
+	Rotation string    `json:"rotation,omitempty"`
+	Version  int       `json:"version"` // KV version that holds its values
+	Handles  []Handle  `json:"handles,omitempty"`
+	Minted   time.Time `json:"minted,omitzero"`
+	RenewAt  time.Time `json:"renew_at,omitzero"`
+	Ends     time.Time `json:"ends,omitzero"` // no renewal helps beyond this
+	Warned   bool      `json:"warned,omitempty"`
+}
+
+// Waiting is an event that asks for a rotation.
+type Waiting struct {
+	Event     string      `json:"event"` // events.Event.Key
+	ID        string      `json:"id"`    // its id and source, for people
+	Kind      events.Kind `json:"kind"`
+	Stored    time.Time   `json:"stored"`              // when the stream stored it
+	NotBefore time.Time   `json:"not_before,omitzero"` // a departure in the future
+	Why       string      `json:"why"`                 // how the bundle was found
+	Severity  string      `json:"severity,omitempty"`
+}
+
+// SeenEvent remembers a delivered event beyond the stream's own de-duplication.
+type SeenEvent struct {
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+}
+
+// A Rotation is one run.
+type Rotation struct {
+	ID        string               `json:"id"`
+	Kind      events.Kind          `json:"kind"` // the most urgent of its events
+	Events    []Waiting            `json:"events"`
+	Started   time.Time            `json:"started"`
+	MintBegan time.Time            `json:"mint_began,omitzero"`
+	Base      int                  `json:"base"`             // KV version before
+	Anchor    string               `json:"anchor,omitempty"` // accessor, journalled before anything is minted under it
+	New       Generation           `json:"new"`
+	Old       Generation           `json:"old"`
+	Back      bool                 `json:"back,omitempty"` // rolling back: New is to be revoked, Old stays
+	Contained bool                 `json:"contained,omitempty"`
+	Desired   int                  `json:"desired,omitempty"` // KV version the targets are to hold
+	Targets   []TargetState        `json:"targets,omitempty"`
+	DrainEnds time.Time            `json:"drain_ends,omitzero"`
+	Deadline  time.Time            `json:"deadline,omitzero"` // of failing targets
+	Attempts  int                  `json:"attempts,omitempty"`
+	Steps     map[string]time.Time `json:"steps,omitempty"` // when each step was durable
+	Warnings  []string             `json:"warnings,omitempty"`
+	LastError string               `json:"last_error,omitempty"`
+}
+
+// TargetState is what a rotation knows of one target.
+type TargetState struct {
+	Ref     Ref    `json:"target"`
+	Before  string `json:"before,omitempty"`  // version before the PUT
+	After   string `json:"after,omitempty"`   // version of the PUT; empty: not written yet
+	Failure string `json:"failure,omitempty"` // why it could not be written
+}
+
+// A Receipt is what remains of a finished rotation.
+type Receipt struct {
+	Rotation    string               `json:"rotation"`
+	Result      string               `json:"result"` // rotated, rolled-back, refused, contained
+	Kind        events.Kind          `json:"kind"`
+	Events      []Waiting            `json:"events"`
+	VersionFrom int                  `json:"version_from"`
+	VersionTo   int                  `json:"version_to,omitempty"`
+	Targets     []TargetState        `json:"targets,omitempty"`
+	Steps       map[string]time.Time `json:"steps,omitempty"`
+	Refusals    []Refusal            `json:"refusals,omitempty"`
+	Warnings    []string             `json:"warnings,omitempty"`
+	Reason      string               `json:"reason,omitempty"`
+	Finished    time.Time            `json:"finished"`
+}
+
+// Bounds on what a record keeps.
+const (
+	maxSeen    = 512
+	maxHistory = 20
+	maxEvents  = 256
+)
+
+// DecodeRecord reads a record. It fails with ErrNewerRecord for a format it does not know.
+func DecodeRecord(raw []byte) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return Record{}, fmt.Errorf("decoding a journal record: %w", err)
+	}
+	if r.V > RecordVersion {
+		return Record{}, fmt.Errorf("%w: bundle %q has format %d, this program knows %d; start the newer program", ErrNewerRecord, r.Bundle, r.V, RecordVersion)
+	}
+	if r.V < 1 || r.Bundle == "" || moves(r.State) == nil {
+		return Record{}, fmt.Errorf("decoding a journal record: version %d, bundle %q, state %q do not make sense", r.V, r.Bundle, r.State)
+	}
+	if r.State != Idle && r.Rotation == nil {
+		return Record{}, fmt.Errorf("decoding a journal record: bundle %q is %s without a rotation", r.Bundle, r.State)
+	}
+	return r, nil
+}
+
+// Encode writes the record.
+func (r Record) Encode() ([]byte, error) {
+	r.V = RecordVersion
+	return json.Marshal(r)
+}
+
+// Knows reports whether the event was delivered before.
+func (r *Record) Knows(event string) bool {
+	return slices.ContainsFunc(r.Seen, func(s SeenEvent) bool { return s.Event == event })
+}
+
+// Take puts an event into the record: into the running rotation when its minting began after the event was
+// stored - then what that rotation mints is newer than the event - and into the queue otherwise.
+// It reports whether anything changed; a known event changes nothing.
+func (r *Record) Take(w Waiting, now time.Time) bool {
+	if r.Knows(w.Event) {
+		return false
+	}
+	r.Seen = append(r.Seen, SeenEvent{Event: w.Event, At: now})
+	if n := len(r.Seen) - maxSeen; n > 0 {
+		r.Seen = slices.Delete(r.Seen, 0, n)
+	}
+	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
+		rot.Events = append(rot.Events, w)
+		if w.Kind == events.KindLeak {
+			rot.Kind = w.Kind
+		}
+		return true
+	}
+	if len(r.Queue) < maxEvents {
+		r.Queue = append(r.Queue, w)
+	}
+	return true
+}
+
+// Due is the moment from which there is something to do for this record, and whether there is anything at all.
+func (r *Record) Due() (time.Time, bool) {
+	var due time.Time
+	found := false
+	consider := func(t time.Time) {
+		if !found || t.Before(due) {
+			due, found = t, true
+		}
+	}
+	switch r.State {
+	case Quarantined:
+	case Idle:
+		for _, w := range r.Queue {
+			consider(later(w.NotBefore, r.NotBefore))
+		}
+	default:
+		consider(r.NotBefore)
+	}
+	for _, g := range r.kept() {
+		if !g.RenewAt.IsZero() {
+			consider(g.RenewAt)
+		}
+	}
+	return due, found
+}
+
+// kept lists the generations that have to stay alive.
+func (r *Record) kept() []*Generation {
+	var out []*Generation
+	if r.Rotation != nil {
+		out = append(out, &r.Rotation.New, &r.Rotation.Old)
+	} else if r.Live != nil {
+		out = append(out, r.Live)
+	}
+	return out
+}
+
+// Urgent reports whether a leak is waiting or being worked on.
+func (r *Record) Urgent() bool {
+	if r.Rotation != nil {
+		return r.Rotation.Kind == events.KindLeak
+	}
+	return slices.ContainsFunc(r.Queue, func(w Waiting) bool { return w.Kind == events.KindLeak })
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// step notes when a step became durable; the first time counts.
+func (rot *Rotation) step(name string, now time.Time) {
+	if rot.Steps == nil {
+		rot.Steps = make(map[string]time.Time)
+	}
+	if _, ok := rot.Steps[name]; !ok {
+		rot.Steps[name] = now
+	}
+}
+
+// mostUrgent picks the kind whose policy counts: a leak before anything else.
+func mostUrgent(ws []Waiting) events.Kind {
+	order := []events.Kind{events.KindLeak, events.KindOffboarding, events.KindManual, events.KindExpiring}
+	for _, k := range order {
+		if slices.ContainsFunc(ws, func(w Waiting) bool { return w.Kind == k }) {
+			return k
+		}
+	}
+	return events.KindManual
+}
+
+// Last is the receipt of the newest finished rotation, or nil.
+func (r Record) Last() *Receipt {
+	if len(r.History) == 0 {
+		return nil
+	}
+	return &r.History[len(r.History)-1]
+}
+
+// Exposure is the time from the first event in the stream until every target was updated, and until the old
+// credential was proven dead, as far as the rotation got.
+func (r Receipt) Exposure() map[string]time.Duration {
+	out := make(map[string]time.Duration)
+	if len(r.Events) == 0 {
+		return out
+	}
+	first := r.Events[0].Stored
+	for _, w := range r.Events {
+		if w.Stored.Before(first) {
+			first = w.Stored
+		}
+	}
+	for until, step := range map[string]string{"updated": "applied", "dead": "proven-dead"} {
+		if at, ok := r.Steps[step]; ok {
+			out[until] = at.Sub(first)
+		}
+	}
+	return out
+}

@@ -1,0 +1,206 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+)
+
+// A Hit is one bundle that an event touches, and how it was found.
+type Hit struct {
+	Bundle string
+	Why    string
+}
+
+// resolver finds the bundles an event is about. Only fingerprints need Vault.
+type resolver struct {
+	bundles map[string]Bundle
+	secrets Secrets
+}
+
+// resolve returns the bundles in order of name. It fails with *UnmatchedError when a leak, an expiry or a request
+// names nothing that is managed; a departure that touches nothing is no error.
+func (r *resolver) resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
+	switch {
+	case ev.Offboarding != nil:
+		return r.byPerson(*ev.Offboarding), nil
+	case ev.Leak != nil:
+		return r.credential(ctx, ev.Leak.Credential)
+	case ev.Expiring != nil:
+		return r.credential(ctx, ev.Expiring.Credential)
+	case ev.Manual != nil:
+		return r.credential(ctx, ev.Manual.Credential)
+	}
+	return nil, &UnmatchedError{Text: "the event has no data", Remedy: "publish one of the four kinds with its data"}
+}
+
+// credential follows the selectors, most specific first; the first that is present decides. A fingerprint proves
+// which value leaked, so it beats everything that is merely claimed.
+func (r *resolver) credential(ctx context.Context, c events.Credential) ([]Hit, error) {
+	if len(c.Fingerprints) > 0 {
+		hits, err := r.byFingerprint(ctx, c.Fingerprints)
+		if err != nil || len(hits) > 0 {
+			return hits, err
+		}
+	}
+	for _, find := range []func(events.Credential) []Hit{r.byPath, r.byName, r.byAction} {
+		if hits := find(c); len(hits) > 0 {
+			return hits, nil
+		}
+	}
+	return nil, &UnmatchedError{Text: "no bundle matches " + selectors(c),
+		Remedy: "name a bundle of the configuration in data.credential.name; configured are: " + names(slices.Collect(maps.Keys(r.bundles)))}
+}
+
+func selectors(c events.Credential) string {
+	var out []string
+	add := func(ok bool, text string) {
+		if ok {
+			out = append(out, text)
+		}
+	}
+	add(len(c.Fingerprints) > 0, "the fingerprints")
+	add(c.Vault != nil, "the Vault path")
+	add(c.Name != "", fmt.Sprintf("the name %q", c.Name))
+	add(c.Action != "", fmt.Sprintf("the action %q", c.Action))
+	if len(out) == 0 {
+		return "the event: it names neither fingerprint, Vault path, name nor action"
+	}
+	return strings.Join(out, ", ")
+}
+
+func (r *resolver) byName(c events.Credential) []Hit {
+	if _, ok := r.bundles[c.Name]; c.Name != "" && ok {
+		return []Hit{{Bundle: c.Name, Why: "named in the event"}}
+	}
+	return nil
+}
+
+// byPath matches the KV v2 path, with or without mount and the API's data/ segment, or a path credentials come from.
+func (r *resolver) byPath(c events.Credential) []Hit {
+	if c.Vault == nil {
+		return nil
+	}
+	full := path.Join(c.Vault.Mount, c.Vault.Path)
+	var hits []Hit
+	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		b := r.bundles[name]
+		mount, rest, _ := strings.Cut(b.Secret, "/")
+		if full != b.Secret && full != mount+"/data/"+rest {
+			continue
+		}
+		if key := c.Vault.Key; key != "" && !b.mintedKeys()[key] {
+			if _, composed := b.Compose[key]; !composed {
+				continue // a key that no rotation would change
+			}
+		}
+		hits = append(hits, Hit{Bundle: name, Why: "Vault path " + b.Secret + " named in the event"})
+	}
+	return hits
+}
+
+// byAction matches "/namespace/package/action" against the targets, whatever host holds the namespace.
+func (r *resolver) byAction(c events.Credential) []Hit {
+	parts := strings.SplitN(strings.TrimPrefix(c.Action, "/"), "/", 2)
+	if len(parts) != 2 {
+		return nil
+	}
+	var hits []Hit
+	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		if slices.ContainsFunc(r.bundles[name].Targets, func(t Target) bool { return t.Kind == Action && t.Name == parts[1] }) {
+			hits = append(hits, Hit{Bundle: name, Why: "action " + parts[1] + " named in the event"})
+		}
+	}
+	return hits
+}
+
+// byFingerprint compares with the values of the newest versions, in memory.
+func (r *resolver) byFingerprint(ctx context.Context, fps []events.Fingerprint) ([]Hit, error) {
+	key, err := r.secrets.Key(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
+	}
+	var hits []Hit
+	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		s, err := r.secrets.Read(ctx, r.bundles[name].Secret, 0)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading bundle %s to compare fingerprints: %w", name, err)
+		}
+		if param := matching(key, fps, s.Set); param != "" {
+			hits = append(hits, Hit{Bundle: name, Why: "the fingerprint is that of " + param})
+		}
+	}
+	return hits, nil
+}
+
+func matching(key secret.Key, fps []events.Fingerprint, set secret.Set) string {
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		for _, fp := range fps {
+			if fp.Alg == "hmac-sha256" && fp.KeyID != key.ID() {
+				continue
+			}
+			if key.Matches(fp.Alg, fp.Value, set[name]) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// byPerson compares every identifier of the leaver with the holders. Leaving a team counts for the holders that name
+// that team; anything else counts for everything the person held.
+func (r *resolver) byPerson(o events.Offboarding) []Hit {
+	people := identities(o.Person)
+	var groups []string
+	if o.Scope != nil {
+		for _, g := range []string{o.Scope.Team, o.Scope.Organization, o.Scope.Application} {
+			if g != "" {
+				groups = append(groups, "group:"+strings.ToLower(g))
+			}
+		}
+	}
+	if o.Change == "membership_removed" {
+		people = nil
+	}
+	var hits []Hit
+	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		if holder, ok := held(r.bundles[name].Holders, append(slices.Clone(people), groups...)); ok {
+			hits = append(hits, Hit{Bundle: name, Why: "holder " + holder})
+		}
+	}
+	return hits
+}
+
+// identities lists what may be written in holders for a person, in lower case.
+func identities(p events.Person) []string {
+	var out []string
+	for _, id := range p.Identifiers {
+		for _, s := range []string{id.Email, strings.TrimPrefix(id.URI, "acct:"), id.Sub, id.ID, id.ExternalID, id.PhoneNumber} {
+			if s != "" {
+				out = append(out, strings.ToLower(s))
+			}
+		}
+	}
+	return out
+}
+
+func held(holders, who []string) (string, bool) {
+	for _, h := range holders {
+		for _, w := range who {
+			if ok, err := path.Match(strings.ToLower(h), w); err == nil && ok {
+				return h, true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,181 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+)
+
+// drain waits for work in flight - by the journal's clock, nobody sleeps for it - and then looks at every target
+// again: a deploy may have written over one.
+func (e *Engine) drain(ctx context.Context, c *cursor) *pause {
+	rot := c.record().Rotation
+	if e.Now().Before(rot.DrainEnds) {
+		return &pause{until: rot.DrainEnds}
+	}
+	drifted, err := e.drifted(ctx, c)
+	if err != nil {
+		return e.retry(c, err)
+	}
+	if len(drifted) > 0 {
+		e.Log.Warn().Str("bundle", c.bundle.Name).Strs("targets", drifted).Msg("targets were overwritten by somebody else; applying again")
+		return e.again(ctx, c, drifted)
+	}
+	err = c.move(ctx, func(r *Record) {
+		r.State = Revoking
+		r.NotBefore = time.Time{}
+		r.Rotation.step("verified", e.Now())
+	})
+	if err != nil {
+		return &pause{until: e.Now().Add(e.Backoff), why: err}
+	}
+	return nil
+}
+
+// drifted lists the targets that no longer hold the desired version. One whose version is still that of our PUT
+// was not written since; only the others are compared by value.
+func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
+	rot := c.record().Rotation
+	facts, err := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(rot.Kind))
+	if err != nil {
+		return nil, err
+	}
+	suspects := slices.DeleteFunc(slices.Clone(facts.Sights), func(s Sight) bool {
+		return s.Err == nil && slices.ContainsFunc(rot.Targets, func(t TargetState) bool {
+			return t.Ref == s.Target.Ref && t.After == s.Observed.Version
+		})
+	})
+	if len(suspects) == 0 {
+		return nil, nil
+	}
+	p, err := e.pressWith(ctx, c, facts)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range suspects {
+		if s.Err == nil {
+			composed, stamp := p.compose(s)
+			if composed.holds(s.Observed, c.bundle.Name, stamp) {
+				continue
+			}
+		}
+		out = append(out, s.Target.Ref.String())
+	}
+	return out, nil
+}
+
+func (e *Engine) again(ctx context.Context, c *cursor, drifted []string) *pause {
+	err := c.move(ctx, func(r *Record) {
+		r.State = Applying
+		if r.Rotation.Back {
+			r.State = RollingBack
+		}
+		r.NotBefore = time.Time{}
+		r.Rotation.Deadline = e.Now().Add(DefaultPatience)
+		r.Rotation.Warnings = append(r.Rotation.Warnings, "written by somebody else during the drain, applied again: "+names(drifted))
+	})
+	if err != nil {
+		return &pause{until: e.Now().Add(e.Backoff), why: err}
+	}
+	return nil
+}
+
+// revoke kills the generation that lost, until it is gone, and proves that it is dead.
+func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
+	rot := c.record().Rotation
+	victim, live, result := rot.Old, rot.New, events.ResultRotated
+	switch {
+	case rot.Back:
+		victim, live, result = rot.New, rot.Old, events.ResultRolledBack
+	case rot.Contained:
+		result = events.ResultContained
+	}
+	if err := c.held(); err != nil {
+		return &pause{until: e.Now(), why: err}
+	}
+	if err := e.Revoker.Revoke(ctx, victim.Handles); err != nil {
+		return e.retry(c, fmt.Errorf("revoking the old generation: %w", err))
+	}
+	revoked := e.Now()
+	if err := e.proveDead(ctx, c, victim); errors.Is(err, errNoHandle) {
+		return e.quarantine(ctx, c, err.Error())
+	} else if err != nil {
+		return e.retry(c, fmt.Errorf("proving the old generation dead: %w", err))
+	}
+	receipt := c.receipt(result)
+	receipt.Steps = withSteps(rot.Steps, map[string]time.Time{"revoked": revoked, "proven-dead": e.Now()})
+	return e.finish(ctx, c, receipt, &live)
+}
+
+func withSteps(steps, more map[string]time.Time) map[string]time.Time {
+	out := make(map[string]time.Time, len(steps)+len(more))
+	for k, v := range more {
+		out[k] = v
+	}
+	for k, v := range steps {
+		out[k] = v // what was durable first counts
+	}
+	return out
+}
+
+// errNoHandle says that the old credential lives and nothing is known by which Vault could revoke it.
+var errNoHandle = errors.New("the old credential is still accepted, and Vault has no handle to revoke it")
+
+// proveDead logs in with the old values: every probe has to be refused.
+func (e *Engine) proveDead(ctx context.Context, c *cursor, victim Generation) error {
+	probed := slices.ContainsFunc(c.bundle.Credentials, func(cr Credential) bool { return !cr.Probe.IsZero() })
+	if !probed || victim.Version == 0 {
+		return nil
+	}
+	set, err := e.oldValues(ctx, c, victim.Version)
+	if err != nil {
+		return err
+	}
+	for _, cr := range c.bundle.Credentials {
+		if cr.Probe.IsZero() {
+			continue
+		}
+		if err := e.refused(ctx, cr, set); err != nil {
+			if errors.Is(err, ErrNotGone) && len(victim.Handles) == 0 {
+				return fmt.Errorf("credential %s: %w; revoke it by hand, then resume", cr.Name, errNoHandle)
+			}
+			return fmt.Errorf("credential %s: %w", cr.Name, err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) oldValues(ctx context.Context, c *cursor, version int) (secret.Set, error) {
+	if c.run.base != nil && c.run.base.Version == version {
+		return c.run.base.Set, nil
+	}
+	old, err := e.Secrets.Read(ctx, c.bundle.Secret, version)
+	return old.Set, err
+}
+
+// refused probes until the backend says no, a few times: caches may accept a revoked credential for a moment.
+func (e *Engine) refused(ctx context.Context, cr Credential, set secret.Set) error {
+	wait := e.Backoff / 5
+	for attempt := 1; ; attempt++ {
+		err := e.Prober.Probe(ctx, cr.Probe, set)
+		switch {
+		case errors.Is(err, ErrRejected):
+			return nil
+		case err == nil:
+			err = fmt.Errorf("the backend still accepts it: %w", ErrNotGone)
+		}
+		if attempt == 4 {
+			return err
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+		wait *= 2
+	}
+}

@@ -1,0 +1,36 @@
+// Package vaultsrc is the rotator's side of HashiCorp Vault: it logs in, reads and writes bundles, mints
+// credentials and ends them.
+//
+// # Guarantees
+//
+// Nothing is created twice by accident. Calls that create something are sent at most once, see [Client.Mint];
+// neither Vault's client library nor net/http may repeat them. When the answer is lost the caller gets
+// [ErrUnknownOutcome], and [Client.Abort] finds and revokes whatever came of it.
+//
+// A live credential does not depend on this process. Leases hang below an orphan anchor token
+// ([Client.CreateAnchor]) that dies within minutes unless [Client.Confirm] extends it, so that neither a
+// crash leaves an orphan nor the end of our own login revokes what is in use.
+//
+// Revoked means gone: [Client.Revoke] and [Client.Abort] return nil only when Vault says that nothing is left.
+//
+// Values travel as secret.Value. No error and no log line holds one; messages from Vault that contain a value
+// of the request are dropped.
+//
+// # Failure modes
+//
+// A sealed, standby, rate limiting or unreachable Vault is [ErrUnavailable]: wait and retry. A login that ended
+// is renewed, or replaced by a fresh one, within the call that found out. A rotator that is down for longer than
+// half of AnchorConfig.LiveTTL lets live credentials expire.
+//
+// A mint that Vault still executes while its anchor is revoked leaves a lease that no token owns: Vault does not
+// look at the token again (a database that takes longer than a takeover makes this possible). Give the
+// engine's role a short default_ttl and a long max_ttl: such a lease then ends by itself, and live ones are
+// renewed by [Client.Renew]. A certificate without lease cannot be found after its answer was lost; it expires.
+//
+// # Rights
+//
+// The login needs read and update on kv data, update on auth/token/create/<anchor role>, on
+// auth/token/{lookup,renew,revoke}-accessor and on sys/leases/{lookup,renew,revoke}, and list with sudo
+// on sys/leases/lookup/<mint path>, which is what proves that an aborted mint left nothing.
+// It needs no right to mint leases itself: only anchors have it.
+package vaultsrc
