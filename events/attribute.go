@@ -27,7 +27,7 @@ func (r *reader) attributes(o *object) Event {
 	e := Event{
 		ID:     r.attribute(o, "id", true),
 		Source: r.attribute(o, "source", true),
-		Time:   o.moment("time", true),
+		Time:   o.stamp("time", true),
 	}
 	if _, err := url.Parse(e.Source); err != nil || e.Source != "" && !sourcePattern.MatchString(e.Source) {
 		r.invalid("source", "must be a URI or a relative reference")
@@ -44,7 +44,7 @@ func (r *reader) attributes(o *object) Event {
 	if e.DataSchema != "" && e.Kind != "" && e.DataSchema != e.Kind.dataSchema() {
 		r.invalid("dataschema", "must be "+e.Kind.dataSchema()+" for this type")
 	}
-	if c := r.attribute(o, "datacontenttype", false); c != "" && mediaType(c) != "application/json" {
+	if c := r.attribute(o, "datacontenttype", false); c != "" && c != "application/json" && c != "application/json; charset=utf-8" {
 		r.invalid("datacontenttype", "must be application/json")
 	}
 	if _, ok := o.take("data_base64", false); ok {
@@ -69,7 +69,7 @@ func (r *reader) extensions(o *object, e *Event) {
 		// A broken trace id is dropped: it is no reason to lose a leak.
 		e.TraceParent = t
 	}
-	e.RecordedTime = o.moment("recordedtime", false)
+	e.RecordedTime = o.stamp("recordedtime", false)
 	core := len(o.known)
 	for _, m := range o.node.members {
 		if extensionPattern.MatchString(m.name) && !isRawName(m.name) && scalar(m.value) {

@@ -142,7 +142,20 @@ func (o *object) integer(name string, atLeast int) int {
 
 // moment reads an RFC 3339 member in UTC; the zero time when it is absent or wrong.
 func (o *object) moment(name string, required bool) time.Time {
-	s := o.text(name, required, textRule{pattern: momentPattern, looks: momentLooks})
+	return o.momentThat(name, required, nil)
+}
+
+// stamp reads a time of the envelope. It takes only what the CloudEvents SDK
+// takes too: no small letters and no leap second.
+func (o *object) stamp(name string, required bool) time.Time {
+	return o.momentThat(name, required, func(s string) bool {
+		_, err := time.Parse(time.RFC3339Nano, s)
+		return err == nil
+	})
+}
+
+func (o *object) momentThat(name string, required bool, check func(string) bool) time.Time {
+	s := o.text(name, required, textRule{pattern: momentPattern, check: check, looks: momentLooks})
 	if s == "" {
 		return time.Time{}
 	}

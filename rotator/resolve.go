@@ -67,7 +67,10 @@ func selectors(c events.Credential) string {
 		}
 	}
 	add(len(c.Fingerprints) > 0, "the fingerprints")
-	add(c.Vault != nil, "the Vault path")
+	if c.Vault != nil {
+		add(true, fmt.Sprintf("the Vault path %q", path.Join(c.Vault.Mount, c.Vault.Path)))
+		add(c.Vault.Key != "", fmt.Sprintf("key %q", c.Vault.Key))
+	}
 	add(c.Name != "", fmt.Sprintf("the name %q", c.Name))
 	add(c.Action != "", fmt.Sprintf("the action %q", c.Action))
 	if len(out) == 0 {

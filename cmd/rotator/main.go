@@ -94,7 +94,6 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "rotator", Short: "Replace leaked credentials in OpenWhisk actions", Long: longHelp,
 		SilenceUsage: true, SilenceErrors: true, Version: version(),
-		Args: cobra.NoArgs,
 	}
 	root.PersistentFlags().StringVarP(&g.config, "config", "c", "rotator.yaml", "configuration `file`")
 	root.PersistentFlags().StringVarP(&g.output, "output", "o", "text", "output `format`: text or json")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -198,7 +199,8 @@ func deadCommand(g *globals) *cobra.Command {
 				fmt.Fprintln(w, "No event was refused.")
 			}
 			for _, d := range letters {
-				fmt.Fprintf(w, "%s  %s  %s %s: %s\n", d.Stored.Local().Format(time.DateTime), d.Reason, d.OriginalSubject, d.Field, d.Problem)
+				at := strings.TrimSpace(d.OriginalSubject + " " + d.Field)
+				fmt.Fprintf(w, "%s  %s  %s: %s\n", d.Stored.Local().Format(time.DateTime), d.Reason, at, d.Problem)
 				if d.Remedy != "" {
 					fmt.Fprintf(w, "    %s\n", d.Remedy)
 				}

@@ -23,16 +23,20 @@ type round struct {
 	alive, dead   []string                   // bundles whose proofs failed
 }
 
-const publisher = "sandbox"
+// Who publishes here.
+const (
+	publisher   = "sandbox"
+	eventSource = "urn:rotator:sandbox"
+)
 
 func leakEvent(bundle string) events.Event {
-	return events.Event{ID: "leak-" + rand.Text()[:12], Source: "urn:rotator:sandbox", Kind: events.KindLeak, Time: time.Now().UTC(), Publisher: publisher,
+	return events.Event{ID: "leak-" + rand.Text()[:12], Source: eventSource, Kind: events.KindLeak, Time: time.Now().UTC(), Publisher: publisher,
 		Leak: &events.Leak{Credential: events.Credential{Name: bundle}, Severity: "critical", Reason: "scanner_finding", Upstream: events.Upstream{System: "sandbox"}}}
 }
 
 func offboardingEvent(person string) events.Event {
 	who := events.Person{Identifiers: []events.Identifier{{Format: "email", Email: person}}}
-	return events.Event{ID: "departure-" + rand.Text()[:12], Source: "urn:rotator:sandbox", Kind: events.KindOffboarding, Time: time.Now().UTC(), Publisher: publisher,
+	return events.Event{ID: "departure-" + rand.Text()[:12], Source: eventSource, Kind: events.KindOffboarding, Time: time.Now().UTC(), Publisher: publisher,
 		Offboarding: &events.Offboarding{Person: who, Change: "terminated", Severity: "medium", Reason: "left the company", Upstream: events.Upstream{System: "sandbox"}}}
 }
 

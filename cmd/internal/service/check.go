@@ -53,7 +53,7 @@ func checkNATS(ctx context.Context, cfg *config.Config, log zerolog.Logger, repo
 		return
 	}
 	defer nc.Close()
-	if err := stream.Setup(ctx, nc, stream.SetupConfig{Replicas: cfg.NATS.Replicas}); err != nil {
+	if err := stream.Setup(ctx, nc, stream.SetupConfig{Replicas: cfg.NATS.Replicas, Log: log}); err != nil {
 		report(Finding{Subject: "nats", Text: err.Error(), Remedy: "the rotator's user needs the JetStream API; see NATS permissions in the README"})
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	if err := s.connect(ctx, replica); err != nil {
 		return nil, err
 	}
-	if err := stream.Setup(ctx, s.Conn, stream.SetupConfig{Replicas: cfg.NATS.Replicas}); err != nil {
+	if err := stream.Setup(ctx, s.Conn, stream.SetupConfig{Replicas: cfg.NATS.Replicas, Log: log}); err != nil {
 		return nil, fmt.Errorf("preparing the streams: %w", err)
 	}
 	store, err := journal.Open(ctx, s.Conn, journal.Config{Replicas: cfg.NATS.Replicas, Log: log})
@@ -171,13 +172,21 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
 		g.Go(func() error { return s.ops.Run(ctx) })
 	}
-	sub := stream.Subscriber{Conn: s.Conn, Publishers: s.cfg.Events.Publishers, Workers: s.cfg.Limits.Bundles, Log: s.log}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg.Events.Publishers), Workers: s.cfg.Limits.Bundles, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
 			return s.Engine.Accept(ctx, e, m.Stored)
 		})
 	})
 	return g.Wait()
+}
+
+// publishers adds the rotator itself to a list: it raises events of its own, such as an expiry.
+func publishers(allowed []string) []string {
+	if len(allowed) == 0 {
+		return nil
+	}
+	return append(slices.Clone(allowed), "rotator")
 }
 
 // Close releases what Open took. It may be called more than once.

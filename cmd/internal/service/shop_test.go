@@ -39,7 +39,6 @@ type shop struct {
 	dir     string
 	kv      string // mount
 	approle string // mount
-	token   string // of the rotator
 	logs    *lockedBuffer
 }
 
