@@ -328,6 +328,25 @@ func TestLeakHoldsOrContainsAtTheDeadline(t *testing.T) {
 					if rec.State != Quarantined || !w.creds[canary+"-checkout-first"].alive || !strings.Contains(rec.Rotation.LastError, "checkout-2") {
 						t.Errorf("want quarantine with the old one alive and the target named: %+v", rec)
 					}
+					time.Sleep(time.Hour) // the host is back; an operator resumes
+					if err := rec.Resume(time.Now()); err != nil {
+						t.Fatal(err)
+					}
+					value, err := rec.Encode()
+					if err != nil {
+						t.Fatal(err)
+					}
+					h := w.journal["checkout"]
+					if _, err := (journalPort{p.ports}).Put(t.Context(), "checkout", value, h[len(h)-1].Revision); err != nil {
+						t.Fatal(err)
+					}
+					if !w.settled(time.Hour) {
+						t.Fatal("not settled after resume")
+					}
+					w.check(t)
+					if rec := w.record(t, "checkout"); rec.State != Idle || rec.History[0].Result != events.ResultRotated {
+						t.Errorf("want rotated after resume: %+v", rec)
+					}
 					return
 				}
 				w.check(t)

@@ -53,6 +53,7 @@ func (e *Engine) quarantine(ctx context.Context, c *cursor, why string) *pause {
 		return e.retry(c, fmt.Errorf("publishing the alarm: %w", err))
 	}
 	err := c.move(ctx, func(r *Record) {
+		r.Rotation.HeldIn = r.State
 		r.State = Quarantined
 		r.Owner, r.LeaseUntil, r.NotBefore = "", time.Time{}, time.Time{}
 		r.Rotation.LastError = why

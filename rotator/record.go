@@ -121,6 +121,7 @@ type Rotation struct {
 	Steps     map[string]time.Time `json:"steps,omitempty"` // when each step was durable
 	Warnings  []string             `json:"warnings,omitempty"`
 	LastError string               `json:"last_error,omitempty"`
+	HeldIn    State                `json:"held_in,omitempty"` // state that was quarantined
 }
 
 // TargetState is what a rotation knows of one target.

@@ -36,7 +36,7 @@ func approleLogin(address, mount, prefix string) login {
 		}
 		defer resp.Body.Close()
 		switch {
-		case resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusForbidden:
+		case resp.StatusCode == http.StatusBadRequest: // 403 is a role that is locked out
 			return errDead
 		case resp.StatusCode != http.StatusOK:
 			return fmt.Errorf("vault answered the login with status %d", resp.StatusCode)

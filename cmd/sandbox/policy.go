@@ -20,7 +20,9 @@ func rotatorPolicy(v *vaultSide, bundles []*bundle) string {
 	}
 	fmt.Fprintln(&b, "# Passwords that no backend knows.")
 	allow("sys/policies/password/"+v.passwords+"/generate", "read")
-	fmt.Fprintln(&b, "# AppRole secret-ids hold no lease: made, looked up and destroyed by their accessor.")
+	fmt.Fprintln(&b, "# AppRole secret-ids hold no lease: made, looked up and destroyed by their accessor. Switch the lockout of the")
+	fmt.Fprintln(&b, "# mount off, or five logins with a dead secret-id lock out the live one for 15 minutes:")
+	fmt.Fprintf(&b, "#   vault auth tune -user-lockout-disable=true %s/\n", v.approle)
 	for _, role := range v.roles {
 		path := "auth/" + v.approle + "/role/" + role + "/secret-id"
 		allow(path, "update", "list")

@@ -58,6 +58,12 @@ func (v *vaultSide) mounts(ctx context.Context) error {
 	if err := v.EnableAuth(ctx, v.approle, "approle"); err != nil {
 		return err
 	}
+	// By default five logins with a dead secret-id - the thief's, or a stale container's - lock the role out for
+	// a quarter of an hour, with its new secret-id as well.
+	calm := map[string]any{"user_lockout_config": map[string]any{"lockout_disable": true}}
+	if err := v.API(ctx, http.MethodPost, "sys/auth/"+v.approle+"/tune", calm, nil); err != nil {
+		return err
+	}
 	v.made = append(v.made, "sys/policies/password/"+v.passwords)
 	return v.API(ctx, http.MethodPut, "sys/policies/password/"+v.passwords, map[string]any{"policy": sessionPolicy}, nil)
 }

@@ -260,15 +260,16 @@ func TestRefusedBeforeAnyEffect(t *testing.T) {
 	s := newShop(t)
 	roleID, old := s.seedBundle("checkout", "checkout")
 	s.whisk.Action("a", whisktest.Seed{Parameters: full(roleID, old)})
+	s.whisk.Action("retired", whisktest.Seed{Kind: "nodejs:6"})
 	s.whisk.Sequence("seq", "a")
-	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}", "{host: prod, action: seq}",
+	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}", "{host: prod, action: seq}", "{host: prod, action: retired}",
 		"{host: prod, action: gone}", "{host: prod, package: nopackage}", "{host: prod, trigger: notrigger}")))
 	s.publish(svc, leakOf("checkout"))
 	r := s.receipt(svc, "checkout", 1)
 	if r.Result != events.ResultRefused {
 		t.Fatalf("result %s", r.Result)
 	}
-	for _, want := range []string{"sequence", "action gone", "package nopackage", "trigger notrigger"} {
+	for _, want := range []string{"sequence", "deprecated", "action gone", "package nopackage", "trigger notrigger"} {
 		if !strings.Contains(r.Reason, want) {
 			t.Errorf("the reason does not name %s: %s", want, r.Reason)
 		}
@@ -438,5 +439,53 @@ func TestRestartInTheDrainChangesNothing(t *testing.T) {
 	}
 	if got := s.whisk.Count("PUT", ""); got != 1 {
 		t.Errorf("%d PUTs, want 1: a restart causes none", got)
+	}
+}
+
+func TestAVaultThatIsNotThereIsWaitedFor(t *testing.T) {
+	s := newShop(t)
+	roleID, old := s.seedBundle("checkout", "checkout")
+	s.whisk.Action("a", whisktest.Seed{Parameters: full(roleID, old)})
+	s.proxy.setDown(true)
+	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}")))
+	s.publish(svc, leakOf("checkout"))
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(s.logs.String(), "Vault"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log does not say what is waited for: %s", s.logs)
+		}
+	}
+	if err := svc.ready(t.Context()); err == nil {
+		t.Error("ready without Vault")
+	}
+	s.proxy.setDown(false)
+	if r := s.receipt(svc, "checkout", 1); r.Result != events.ResultRotated {
+		t.Fatalf("%s: %s", r.Result, r.Reason)
+	}
+	if err := svc.ready(t.Context()); err != nil {
+		t.Errorf("not ready with Vault: %v", err)
+	}
+}
+
+func TestAVaultThatSealsInTheMiddle(t *testing.T) {
+	s := newShop(t)
+	roleID, old := s.seedBundle("checkout", "checkout")
+	s.whisk.Action("a", whisktest.Seed{Parameters: full(roleID, old)})
+	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}")))
+	s.whisk.Inject(whisktest.Fault{Method: "PUT", Hook: func() { s.proxy.setDown(true) }})
+	s.publish(svc, leakOf("checkout"))
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(s.logs.String(), "will try again"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no word about trying again: %s", s.logs)
+		}
+	}
+	if !s.login(roleID, old) {
+		t.Error("P3: the old credential died while Vault was away")
+	}
+	s.proxy.setDown(false)
+	if r := s.receipt(svc, "checkout", 1); r.Result != events.ResultRotated {
+		t.Fatalf("%s: %s", r.Result, r.Reason)
+	}
+	if s.login(roleID, old) {
+		t.Error("P4: the old credential is alive")
 	}
 }

@@ -58,13 +58,21 @@ func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); retur
 type counter struct {
 	mu    sync.Mutex
 	calls []string
+	down  bool // as a sealed Vault answers
 	http.Handler
 }
+
+func (c *counter) setDown(down bool) { c.mu.Lock(); defer c.mu.Unlock(); c.down = down }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.calls = append(c.calls, r.Method+" "+r.URL.Path)
+	down := c.down
 	c.mu.Unlock()
+	if down {
+		http.Error(w, `{"errors":["Vault is sealed"]}`, http.StatusServiceUnavailable)
+		return
+	}
 	c.Handler.ServeHTTP(w, r)
 }
 

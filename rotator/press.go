@@ -1,0 +1,232 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+)
+
+// press is one pass over the targets of a bundle.
+type press struct {
+	e     *Engine
+	c     *cursor
+	facts Facts
+	set   secret.Set
+	key   secret.Key
+	rot   Rotation
+
+	mu   sync.Mutex
+	errs map[Ref]error
+}
+
+// press gathers what one pass needs. In the process that planned the rotation the targets are known already;
+// anywhere else they are observed again.
+func (e *Engine) press(ctx context.Context, c *cursor) (*press, error) {
+	if c.run.minted && c.run.facts != nil {
+		c.run.minted = false // for one pass; later ones look again
+		return e.pressWith(ctx, c, *c.run.facts)
+	}
+	facts, err := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(c.record().Rotation.Kind))
+	if err != nil {
+		return nil, err
+	}
+	return e.pressWith(ctx, c, facts)
+}
+
+func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts) (*press, error) {
+	rot := c.record().Rotation
+	desired, err := e.Secrets.Read(ctx, c.bundle.Secret, rot.Desired)
+	if err != nil {
+		return nil, fmt.Errorf("reading version %d of bundle %s: %w", rot.Desired, c.bundle.Name, err)
+	}
+	key, err := e.Secrets.Key(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
+	}
+	return &press{e: e, c: c, facts: facts, set: desired.Set, key: key, rot: *rot, errs: make(map[Ref]error)}, nil
+}
+
+// compose builds the PUT for one target from the desired version.
+func (p *press) compose(s Sight) (composed, Stamp) {
+	stamp := stampFor(p.key, s.Target, p.set, p.rot.ID, p.rot.Desired)
+	return compose(s.Target, p.c.bundle.Name, p.set, s.Observed, expected(p.facts, s, p.set), stamp), stamp
+}
+
+// glance is gather without the bundle: targets and limits only.
+func (e *Engine) glance(ctx context.Context, b Bundle, rule Rule) (Facts, error) {
+	f := Facts{Bundle: b, Rule: rule, Zombie: e.Zombie, Limits: make(map[string]Limits)}
+	for _, t := range b.Targets {
+		l, err := e.Platform.Limits(ctx, t.Host)
+		if err != nil {
+			return f, fmt.Errorf("reading the limits of host %s: %w", t.Host, err)
+		}
+		f.Limits[t.Host] = l
+	}
+	var err error
+	f.Sights, err = e.look(ctx, b.Targets, f.Limits)
+	return f, err
+}
+
+// all writes packages first, then actions - one alone, as the canary - and triggers last, because that is the order
+// in which one beats the other. It returns the state of every target, in the bundle's order.
+func (p *press) all(ctx context.Context) []TargetState {
+	states := make([]TargetState, len(p.facts.Sights))
+	for i, s := range p.facts.Sights {
+		states[i] = TargetState{Ref: s.Target.Ref, Before: p.before(s)}
+	}
+	canary := true
+	for _, kind := range []Kind{Package, Action, Trigger} {
+		var rest []int
+		for i, s := range p.facts.Sights {
+			if s.Target.Kind == kind {
+				rest = append(rest, i)
+			}
+		}
+		if canary && len(rest) > 0 {
+			states[rest[0]] = p.write(ctx, states[rest[0]], p.facts.Sights[rest[0]])
+			if states[rest[0]].After == "" {
+				return states
+			}
+			rest, canary = rest[1:], false
+		}
+		p.parallel(ctx, states, rest)
+	}
+	return states
+}
+
+// before keeps the version from the first time the rotation saw the target.
+func (p *press) before(s Sight) string {
+	for _, t := range p.rot.Targets {
+		if t.Ref == s.Target.Ref && t.Before != "" {
+			return t.Before
+		}
+	}
+	return s.Observed.Version
+}
+
+func (p *press) parallel(ctx context.Context, states []TargetState, rest []int) {
+	gates := make(map[string]chan struct{})
+	for host, l := range p.facts.Limits {
+		gates[host] = make(chan struct{}, max(l.Parallel, 1))
+	}
+	var wg sync.WaitGroup
+	for _, i := range rest {
+		wg.Go(func() {
+			gate := gates[states[i].Ref.Host]
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			states[i] = p.write(ctx, states[i], p.facts.Sights[i])
+		})
+	}
+	wg.Wait()
+}
+
+// writeTries bounds the attempts on one target within a pass; longer pauses are the journal's.
+const writeTries = 4
+
+// write brings one target to the desired version and verifies it.
+func (p *press) write(ctx context.Context, state TargetState, s Sight) TargetState {
+	var err error
+	for try := range writeTries {
+		if try > 0 {
+			if sleep(ctx, time.Duration(try)*p.e.Backoff/5) != nil {
+				break
+			}
+			if s.Observed, s.Err = p.e.Platform.Observe(ctx, s.Target.Ref, new(Seen)); s.Err != nil {
+				err = s.Err
+				continue
+			}
+		}
+		var version string
+		if version, err = p.once(ctx, s, try); err == nil {
+			state.After, state.Failure = version, ""
+			return state
+		}
+		if errors.Is(err, ErrPermanent) || errors.Is(err, ErrNotFound) || errors.Is(err, errLost) {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	p.errs[s.Target.Ref] = err
+	state.After, state.Failure = "", fmt.Sprint(err)
+	return state
+}
+
+// once makes the PUT unless the target holds the version already, and judges the answer.
+func (p *press) once(ctx context.Context, s Sight, try int) (version string, err error) {
+	if out := sightRefusals(s); len(out) > 0 {
+		return "", fmt.Errorf("%s: %w", out[0], kindOf(s.Err))
+	}
+	c, stamp := p.compose(s)
+	if vanish := hidden(s, c, p.facts.Limits[s.Target.Host]); len(vanish) > 0 {
+		return "", fmt.Errorf("the host hides values, %s would vanish: %w", names(vanish), ErrPermanent)
+	}
+	if c.holds(s.Observed, p.c.bundle.Name, stamp) || try > 0 && p.applied(s.Observed, stamp) || p.rot.Back && p.untouched(s.Observed, c) {
+		return s.Observed.Version, nil
+	}
+	if err := p.c.held(); err != nil {
+		return "", err
+	}
+	w, err := p.e.Platform.Put(ctx, s.Target.Ref, c.write)
+	if err != nil {
+		return "", err
+	}
+	if w.Parameters == nil || !w.answers(c.write.Parameters) || !follows(s.Observed.Version, w.Version) {
+		// Somebody wrote between GET and PUT, or the host answers without a body: look again and decide again.
+		return "", fmt.Errorf("the answer to the PUT shows version %s after %s, not exactly what was sent: %w", w.Version, s.Observed.Version, ErrConflict)
+	}
+	if s.Target.Kind == Package && c.freshInit {
+		return w.Version, p.touch(ctx, s)
+	}
+	return w.Version, nil
+}
+
+func kindOf(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return ErrNotFound
+	}
+	return ErrPermanent
+}
+
+// applied recognises a PUT whose answer was lost on a host whose values cannot be compared: the annotation is ours.
+func (p *press) applied(o Observed, stamp Stamp) bool {
+	return p.facts.Limits[o.Ref.Host].HidesValues && stamps(o.Annotations)[p.c.bundle.Name] == stamp
+}
+
+// untouched reports, on the way back, that a target was never brought forward: it holds the previous values, or - where
+// values are hidden - its annotation is not this rotation's. It needs no PUT, which matters when it refuses every PUT.
+func (p *press) untouched(o Observed, c composed) bool {
+	if p.facts.Limits[o.Ref.Host].HidesValues {
+		return stamps(o.Annotations)[p.c.bundle.Name].Rotation != p.rot.ID
+	}
+	return o.Parameters.Own(o.Inherited).Equal(c.write.Parameters)
+}
+
+// touch restarts the actions of a package: containers keep init parameters, which the package PUT does not refresh.
+func (p *press) touch(ctx context.Context, s Sight) error {
+	for _, name := range s.Observed.Actions {
+		ref := Ref{Host: s.Target.Host, Kind: Action, Name: s.Target.Name + "/" + name}
+		if slices.ContainsFunc(p.facts.Sights, func(o Sight) bool { return o.Target.Ref == ref }) {
+			continue // gets a PUT of its own after this one
+		}
+		if err := p.e.Platform.Touch(ctx, ref); err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("restarting %s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+func (p *press) failures() map[Ref]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.errs
+}
