@@ -96,6 +96,9 @@ func (e *Engine) oldGeneration(ctx context.Context, c *cursor, base Snapshot) (G
 		}
 		g.Handles = union(g.Handles, hs)
 	}
+	if slices.ContainsFunc(g.Handles, func(h Handle) bool { return h.Kind != "secret-id" }) {
+		g.RenewAt = e.Now() // nobody has renewed it so far; the next pause does
+	}
 	return g, nil
 }
 

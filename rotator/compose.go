@@ -29,7 +29,7 @@ type composed struct {
 	carried   []string // own parameters kept as they are
 	inherits  []string // left to the package, which delivers the same value
 	removed   []string
-	freshInit bool // an init parameter changes
+	init      bool // an init parameter comes from the bundle
 }
 
 // compose builds the PUT: the target's own parameters, carried over untouched with their marks, with the
@@ -53,6 +53,7 @@ func compose(t Target, bundle string, set secret.Set, o Observed, inherits param
 		e := param.Entry{Key: name, Value: set[key]}
 		e.Init = has && had.Init || !has && inherited && from.Init || slices.Contains(t.Init, name)
 		deliver = append(deliver, e)
+		c.init = c.init || e.Init
 		c.delivered = append(c.delivered, name)
 		switch {
 		case !has:
@@ -62,7 +63,6 @@ func compose(t Target, bundle string, set secret.Set, o Observed, inherits param
 		default:
 			continue
 		}
-		c.freshInit = c.freshInit || e.Init
 	}
 	kept := own.Without(t.Remove...)
 	for _, name := range own.Keys() {

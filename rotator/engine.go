@@ -70,7 +70,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("watching the journal: %w", err)
 	}
 	if err := e.reload(ctx); err != nil {
-		return err
+		e.Log.Warn().Err(err).Msg("journal cannot be listed; trying again")
 	}
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -90,7 +90,10 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.free.Add(1)
 		case c, ok := <-changes:
 			if !ok {
-				return nil
+				if ctx.Err() != nil {
+					return nil
+				}
+				return errors.New("watching the journal: the watch ended by itself")
 			}
 			e.view.put(c.Key, c.Stored)
 		case <-sweep.C: // hints may be lost; the list is the truth

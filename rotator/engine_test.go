@@ -68,6 +68,8 @@ func (w *world) settled(limit time.Duration) bool {
 
 func (w *world) record(t *testing.T, bundle string) Record {
 	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	h := w.journal[bundle]
 	if len(h) == 0 {
 		t.Fatalf("no record of %s", bundle)
@@ -79,8 +81,17 @@ func (w *world) record(t *testing.T, bundle string) Record {
 	return rec
 }
 
+// lives reports whether a backend accepts this credential.
+func (w *world) lives(value string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.creds[value].alive
+}
+
 // alive lists the credentials of one bundle's history that a backend still accepts.
 func (w *world) alive() (out []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for v, c := range w.creds {
 		if c.alive {
 			out = append(out, v)
@@ -137,7 +148,7 @@ func TestRotationOfALeak(t *testing.T) {
 		if rec.Generation != 1 || len(rec.History) != 1 || rec.History[0].Result != events.ResultRotated || rec.History[0].Steps["proven-dead"].IsZero() {
 			t.Errorf("record = %+v", rec)
 		}
-		if w.creds[canary+"-checkout-first"].alive {
+		if w.lives(canary + "-checkout-first") {
 			t.Error("P4: the leaked credential is alive")
 		}
 		if strings.Contains(logs.String(), canary) {
@@ -236,13 +247,13 @@ func TestDrainThenRevoke(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
-		if !w.creds[canary+"-checkout-first"].alive {
+		if !w.lives(canary + "-checkout-first") {
 			t.Error("P4: revoked during the overlap")
 		}
 		p.end() // a restart in the middle changes nothing
 		p = w.start("r2", map[string]Bundle{"checkout": b}, io.Discard)
 		time.Sleep(4*time.Minute + 50*time.Second)
-		if !w.creds[canary+"-checkout-first"].alive {
+		if !w.lives(canary + "-checkout-first") {
 			t.Error("P4: revoked before the end of the overlap")
 		}
 		// A deploy writes the old value back just before the end: it has to be applied again.
@@ -255,14 +266,40 @@ func TestDrainThenRevoke(t *testing.T) {
 			t.Fatal("not settled")
 		}
 		w.check(t)
-		if w.creds[canary+"-checkout-first"].alive {
+		if w.lives(canary + "-checkout-first") {
 			t.Error("P4: never revoked")
 		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if n := w.targets[ref].puts; n != 2 {
 			t.Errorf("%d PUTs to the overwritten target, want 2", n)
 		}
 		if n := w.targets[b.Targets[1].Ref].puts; n != 1 {
 			t.Errorf("%d PUTs to the other target, want 1", n)
+		}
+	})
+}
+
+func TestADeployThatNeverStopsIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 2)
+		b.Policy = Policy{events.KindOffboarding: {Overlap: time.Minute, AfterFailure: Rollback}}
+		w.targets[b.Targets[1].Ref].again = true
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		defer p.end()
+		if err := p.Accept(t.Context(), departure("e1"), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if !w.settled(time.Hour) {
+			t.Fatal("not settled")
+		}
+		rec := w.record(t, "checkout")
+		if rec.State != Quarantined || !w.lives(canary+"-checkout-first") || !strings.Contains(rec.Rotation.LastError, "checkout-1") {
+			t.Errorf("want quarantine with the old one alive and the target named: %+v", rec)
+		}
+		if _, ok := w.outcomes[rec.Rotation.ID+" "+events.ResultQuarantined]; !ok {
+			t.Error("no alarm was published")
 		}
 	})
 }
@@ -317,7 +354,7 @@ func TestLeakHoldsOrContainsAtTheDeadline(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(9 * time.Minute)
-				if !w.creds[canary+"-checkout-first"].alive {
+				if !w.lives(canary + "-checkout-first") {
 					t.Error("revoked before the deadline")
 				}
 				if !w.settled(2 * time.Hour) {
@@ -325,7 +362,7 @@ func TestLeakHoldsOrContainsAtTheDeadline(t *testing.T) {
 				}
 				rec := w.record(t, "checkout")
 				if after == Hold {
-					if rec.State != Quarantined || !w.creds[canary+"-checkout-first"].alive || !strings.Contains(rec.Rotation.LastError, "checkout-2") {
+					if rec.State != Quarantined || !w.lives(canary+"-checkout-first") || !strings.Contains(rec.Rotation.LastError, "checkout-2") {
 						t.Errorf("want quarantine with the old one alive and the target named: %+v", rec)
 					}
 					time.Sleep(time.Hour) // the host is back; an operator resumes
@@ -336,7 +373,9 @@ func TestLeakHoldsOrContainsAtTheDeadline(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					w.mu.Lock()
 					h := w.journal["checkout"]
+					w.mu.Unlock()
 					if _, err := (journalPort{p.ports}).Put(t.Context(), "checkout", value, h[len(h)-1].Revision); err != nil {
 						t.Fatal(err)
 					}
@@ -350,7 +389,7 @@ func TestLeakHoldsOrContainsAtTheDeadline(t *testing.T) {
 					return
 				}
 				w.check(t)
-				if rec.State != Idle || rec.History[0].Result != events.ResultContained || w.creds[canary+"-checkout-first"].alive {
+				if rec.State != Idle || rec.History[0].Result != events.ResultContained || w.lives(canary+"-checkout-first") {
 					t.Errorf("want contained and then finished: %+v", rec)
 				}
 			})
@@ -440,7 +479,7 @@ func (sc scenario) run(t *testing.T, w *world) {
 	if rec.Generation != 1 || len(rec.History) != 1 || rec.History[0].Result != sc.result {
 		t.Fatalf("P6: state %s, generation %d, history %+v, want one %s", rec.State, rec.Generation, rec.History, sc.result)
 	}
-	if alive := w.creds[canary+"-checkout-first"].alive; alive != sc.refuse {
+	if alive := w.lives(canary + "-checkout-first"); alive != sc.refuse {
 		t.Errorf("P4: the old credential is alive: %v, want %v", alive, sc.refuse)
 	}
 	if _, ok := w.outcomes[rec.History[0].Rotation+" "+sc.result]; !ok {

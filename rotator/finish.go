@@ -3,7 +3,6 @@ package rotator
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -33,10 +32,7 @@ func (e *Engine) finish(ctx context.Context, c *cursor, receipt Receipt, live *G
 			r.Live = live
 			r.Generation++
 		}
-		r.History = append(r.History, receipt)
-		if n := len(r.History) - maxHistory; n > 0 {
-			r.History = slices.Delete(r.History, 0, n)
-		}
+		r.remember(receipt)
 	})
 	if err != nil {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}

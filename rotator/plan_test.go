@@ -105,7 +105,7 @@ func TestInitStaysInit(t *testing.T) {
 			t.Errorf("%s: init %v, want %v", name, e.Init, want)
 		}
 	}
-	if !c.freshInit {
+	if !c.init {
 		t.Error("containers keep init parameters: this write must count as a fresh one")
 	}
 }
@@ -195,6 +195,24 @@ func TestFollows(t *testing.T) {
 		if got := follows(tc.before, tc.after); got != tc.want {
 			t.Errorf("follows(%q, %q) = %v", tc.before, tc.after, got)
 		}
+	}
+}
+
+func TestRecordStaysSmallEnoughForOneMessage(t *testing.T) {
+	r := Record{Bundle: "b", State: Idle}
+	for i := range 100 {
+		receipt := Receipt{Rotation: fmt.Sprint("r", i), Result: "rotated"}
+		for j := range 2000 {
+			receipt.Targets = append(receipt.Targets, TargetState{Ref: Ref{"prod", Action, fmt.Sprintf("package/some-action-%d", j)}, Before: "0.0.1", After: "0.0.2"})
+		}
+		r.remember(receipt)
+	}
+	raw, err := r.Encode()
+	if err != nil || len(raw) > maxRecord || len(r.History) != maxHistory {
+		t.Errorf("%d bytes, %d receipts, %v", len(raw), len(r.History), err)
+	}
+	if last := r.Last(); last.Rotation != "r99" || len(last.Targets) != 2000 {
+		t.Error("the newest receipt must keep its targets")
 	}
 }
 

@@ -171,7 +171,7 @@ func (p *press) once(ctx context.Context, s Sight, try int) (version string, err
 		return "", fmt.Errorf("the host hides values, %s would vanish: %w", names(vanish), ErrPermanent)
 	}
 	if c.holds(s.Observed, p.c.bundle.Name, stamp) || try > 0 && p.applied(s.Observed, stamp) || p.rot.Back && p.untouched(s.Observed, c) {
-		return s.Observed.Version, nil
+		return s.Observed.Version, p.restart(ctx, s, c, s.Observed.Version)
 	}
 	if err := p.c.held(); err != nil {
 		return "", err
@@ -184,10 +184,17 @@ func (p *press) once(ctx context.Context, s Sight, try int) (version string, err
 		// Somebody wrote between GET and PUT, or the host answers without a body: look again and decide again.
 		return "", fmt.Errorf("the answer to the PUT shows version %s after %s, not exactly what was sent: %w", w.Version, s.Observed.Version, ErrConflict)
 	}
-	if s.Target.Kind == Package && c.freshInit {
-		return w.Version, p.touch(ctx, s)
+	return w.Version, p.restart(ctx, s, c, w.Version)
+}
+
+// restart makes containers start afresh after init parameters of their package have changed, which the package's PUT
+// does not do. It is done again when it is not known to have been done for this version.
+func (p *press) restart(ctx context.Context, s Sight, c composed, version string) error {
+	known := slices.ContainsFunc(p.rot.Targets, func(t TargetState) bool { return t.Ref == s.Target.Ref && t.After == version })
+	if s.Target.Kind != Package || !c.init || known {
+		return nil
 	}
-	return w.Version, nil
+	return p.touch(ctx, s)
 }
 
 func kindOf(err error) error {
@@ -211,7 +218,7 @@ func (p *press) untouched(o Observed, c composed) bool {
 	return o.Parameters.Own(o.Inherited).Equal(c.write.Parameters)
 }
 
-// touch restarts the actions of a package: containers keep init parameters, which the package PUT does not refresh.
+// touch writes the actions of a package without changing them.
 func (p *press) touch(ctx context.Context, s Sight) error {
 	for _, name := range s.Observed.Actions {
 		ref := Ref{Host: s.Target.Host, Kind: Action, Name: s.Target.Name + "/" + name}

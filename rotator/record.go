@@ -49,7 +49,7 @@ func moves(s State) []State {
 	case Revoking:
 		return []State{Revoking, Idle, Quarantined}
 	case Quarantined:
-		return []State{Quarantined, Claimed, Applying, RollingBack, Revoking, Idle}
+		return []State{Quarantined, Claimed, Applying, RollingBack, Draining, Revoking, Idle}
 	}
 	return nil
 }
@@ -121,6 +121,7 @@ type Rotation struct {
 	Steps     map[string]time.Time `json:"steps,omitempty"` // when each step was durable
 	Warnings  []string             `json:"warnings,omitempty"`
 	LastError string               `json:"last_error,omitempty"`
+	Redone    int                  `json:"redone,omitempty"`  // times that targets were overwritten by somebody else
 	HeldIn    State                `json:"held_in,omitempty"` // state that was quarantined
 }
 
@@ -153,6 +154,9 @@ const (
 	maxSeen    = 512
 	maxHistory = 20
 	maxEvents  = 256
+	maxRecord  = 512 << 10 // bytes
+
+	keptTargets = 50 // of an older receipt; a longer list is dropped
 )
 
 // DecodeRecord reads a record. It fails with ErrNewerRecord for a format it does not know.
@@ -279,6 +283,23 @@ func mostUrgent(ws []Waiting) events.Kind {
 		}
 	}
 	return events.KindManual
+}
+
+// remember adds a receipt and keeps the record well below what NATS takes in one message: older receipts lose a long
+// list of targets, and the oldest themselves. What they said is on the outcome stream as well.
+func (r *Record) remember(receipt Receipt) {
+	for i := range r.History {
+		if len(r.History[i].Targets) > keptTargets {
+			r.History[i].Targets = nil
+		}
+	}
+	r.History = append(r.History, receipt)
+	for len(r.History) > 1 {
+		if raw, err := r.Encode(); len(r.History) <= maxHistory && (err != nil || len(raw) <= maxRecord) {
+			return
+		}
+		r.History = slices.Delete(r.History, 0, 1)
+	}
 }
 
 // Last is the receipt of the newest finished rotation, or nil.

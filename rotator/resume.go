@@ -19,7 +19,7 @@ func (r *Record) Resume(now time.Time) error {
 	r.Owner, r.LeaseUntil, r.NotBefore = "", time.Time{}, time.Time{}
 	r.Epoch++
 	r.Rotation.HeldIn = ""
-	r.Rotation.Attempts = 0
+	r.Rotation.Attempts, r.Rotation.Redone = 0, 0
 	r.Rotation.Deadline = now.Add(DefaultPatience)
 	return nil
 }

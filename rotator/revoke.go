@@ -24,6 +24,9 @@ func (e *Engine) drain(ctx context.Context, c *cursor) *pause {
 	}
 	if len(drifted) > 0 {
 		e.Log.Warn().Str("bundle", c.bundle.Name).Strs("targets", drifted).Msg("targets were overwritten by somebody else; applying again")
+		if rot.Redone >= maxRedone {
+			return e.quarantine(ctx, c, "somebody keeps overwriting "+names(drifted)+"; stop that deploy, then resume")
+		}
 		return e.again(ctx, c, drifted)
 	}
 	err = c.move(ctx, func(r *Record) {
@@ -70,6 +73,9 @@ func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 	return out, nil
 }
 
+// maxRedone bounds how often overwritten targets are applied again before an operator is asked.
+const maxRedone = 5
+
 func (e *Engine) again(ctx context.Context, c *cursor, drifted []string) *pause {
 	err := c.move(ctx, func(r *Record) {
 		r.State = Applying
@@ -77,6 +83,7 @@ func (e *Engine) again(ctx context.Context, c *cursor, drifted []string) *pause 
 			r.State = RollingBack
 		}
 		r.NotBefore = time.Time{}
+		r.Rotation.Redone++
 		r.Rotation.Deadline = e.Now().Add(DefaultPatience)
 		r.Rotation.Warnings = append(r.Rotation.Warnings, "written by somebody else during the drain, applied again: "+names(drifted))
 	})

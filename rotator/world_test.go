@@ -69,6 +69,7 @@ type targetState struct {
 	obs   Observed
 	floor []string // parameters that must never disappear
 	fail  func(n int) error
+	again bool // a deploy puts the old values back after every PUT
 	puts  int
 }
 
@@ -333,6 +334,7 @@ func (p *ports) Put(_ context.Context, r Ref, wr Write) (out Written, err error)
 				return err
 			}
 		}
+		before := t.obs.Parameters
 		head, patch, _ := cutLast(t.obs.Version)
 		var n int
 		_, _ = fmt.Sscan(patch, &n)
@@ -342,6 +344,9 @@ func (p *ports) Put(_ context.Context, r Ref, wr Write) (out Written, err error)
 			t.obs.Annotations = append(slices.DeleteFunc(t.obs.Annotations, func(o Annotation) bool { return o.Key == a.Key }), a)
 		}
 		out = Written{Version: t.obs.Version, Parameters: slices.Clone(wr.Parameters)}
+		if t.again {
+			t.obs.Version, t.obs.Parameters = fmt.Sprintf("%s.%d", head, n+2), before
+		}
 		return nil
 	})
 	return out, err

@@ -24,7 +24,7 @@ func (c *Client) TryLogin(ctx context.Context, roleID, secretID secret.Value, mo
 		body: map[string]any{"role_id": role, "secret_id": id}, values: []secret.Value{roleID, secretID},
 	})
 	switch {
-	case said(err, "invalid role"), said(err, "invalid secret"), errors.Is(err, ErrForbidden):
+	case said(err, "invalid role"), said(err, "invalid secret"): // a 403 proves nothing: five bad logins lock a whole role out
 		return fmt.Errorf("probing an approle login: %w: %v", ErrRejected, err)
 	case err != nil:
 		return fmt.Errorf("probing an approle login: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -25,6 +26,9 @@ type follower struct {
 	seq      uint64 // of the event in its stream
 	progress io.Writer
 	quiet    bool
+
+	open map[string]string         // bundle -> last state shown
+	done map[string]events.Outcome // bundle -> what came of the event
 }
 
 // run reads the journal, which knows which bundles took the event, and returns one outcome per bundle.
@@ -39,45 +43,65 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watching the journal: %w", err)
 	}
-	outcomes := []events.Outcome{}
-	open := make(map[string]string) // bundle -> last state shown
-	check := time.NewTicker(time.Second)
+	f.open, f.done = make(map[string]string), make(map[string]events.Outcome)
+	check := time.NewTicker(500 * time.Millisecond)
 	defer check.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return outcomes, errors.New("the time is up; the rotation goes on without us, see: rotator status")
+			return f.outcomes(), errors.New("the time is up; the rotation goes on without us, see: rotator status")
 		case c, ok := <-changes:
 			if !ok {
-				return outcomes, errors.New("the connection to NATS ended; the rotation goes on without us, see: rotator status")
+				return f.outcomes(), errors.New("the connection to NATS ended; the rotation goes on without us, see: rotator status")
 			}
-			rec, err := rotator.DecodeRecord(c.Value)
-			if err != nil || !rec.Knows(f.event.Key()) {
+			f.look(c.Value)
+		case <-check.C:
+			if settled, err := f.settled(ctx); err != nil || !settled {
+				if err != nil {
+					return f.outcomes(), err
+				}
 				continue
 			}
-			if o, done := f.step(rec, open); done {
-				outcomes = append(outcomes, o)
-				delete(open, rec.Bundle)
-			}
-		case <-check.C:
-			settled, err := f.settled(ctx)
+			// Taken: every bundle that it touches is in the journal. Changes are hints, the list is the truth.
+			all, err := store.List(ctx)
 			if err != nil {
-				return outcomes, err
+				return f.outcomes(), fmt.Errorf("reading the journal: %w", err)
 			}
-			if settled && len(open) == 0 {
-				return outcomes, nil
+			for _, s := range all {
+				f.look(s.Value)
+			}
+			if len(f.open) == 0 {
+				return f.outcomes(), nil
 			}
 		}
 	}
 }
 
+// outcomes lists what came of the event so far, by bundle.
+func (f *follower) outcomes() []events.Outcome {
+	out := []events.Outcome{}
+	for _, bundle := range slices.Sorted(maps.Keys(f.done)) {
+		out = append(out, f.done[bundle])
+	}
+	return out
+}
+
+// look takes one record in, if it is about the event.
+func (f *follower) look(value []byte) {
+	rec, err := rotator.DecodeRecord(value)
+	if err != nil || !rec.Knows(f.event.Key()) {
+		return
+	}
+	if o, over := f.step(rec); over {
+		f.done[rec.Bundle] = o
+		delete(f.open, rec.Bundle)
+	}
+}
+
 // step shows how far a record is, and returns the outcome when the event's rotation is over.
-func (f *follower) step(rec rotator.Record, open map[string]string) (events.Outcome, bool) {
+func (f *follower) step(rec rotator.Record) (events.Outcome, bool) {
 	for _, r := range slices.Backward(rec.History) {
 		if slices.ContainsFunc(r.Events, func(w rotator.Waiting) bool { return w.Event == f.event.Key() }) {
-			if _, shown := open[rec.Bundle]; !shown && rec.Rotation == nil {
-				f.say("%s: %s", rec.Bundle, r.Result)
-			}
 			return r.Outcome(rec.Bundle), true
 		}
 	}
@@ -91,9 +115,9 @@ func (f *follower) step(rec rotator.Record, open map[string]string) (events.Outc
 	if rec.State == rotator.Draining {
 		state += " until " + rec.Rotation.DrainEnds.Local().Format(time.TimeOnly)
 	}
-	if open[rec.Bundle] != state {
+	if f.open[rec.Bundle] != state {
 		f.say("%s: %s", rec.Bundle, state)
-		open[rec.Bundle] = state
+		f.open[rec.Bundle] = state
 	}
 	return events.Outcome{}, false
 }

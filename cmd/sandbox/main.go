@@ -85,7 +85,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := newSandbox(opt, stdout, stderr)
 	ok, err := s.play(ctx)
 	s.close()
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		fmt.Fprintln(stderr, "sandbox: interrupted; everything is stopped")
+	default:
 		fmt.Fprintln(stderr, "sandbox:", err)
 		if !opt.verbose {
 			s.lastLog(stderr)

@@ -22,6 +22,7 @@ func (s *sandbox) once(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
+	s.watch.hush()
 	s.out.head("What was promised")
 	checks := []check{s.nothingLost(rounds), s.allOrNothing(rounds), neverInvalid(probes), s.revokedLast(rounds)}
 	if stuck != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -80,7 +81,7 @@ func (s *sandbox) table(before, after snapshot) {
 			continue
 		}
 		name, version := t.Kind.String()+" "+t.Name, was.version+" -> "+is.version
-		for _, key := range is.merged.Keys() {
+		for _, key := range append(is.merged.Keys(), is.merged.Missing(was.merged)...) {
 			row := s.row(was, is, key)
 			if row[3] == inherited {
 				continue // shown at the package
@@ -94,6 +95,8 @@ func (s *sandbox) table(before, after snapshot) {
 		switch {
 		case i == 0:
 			return bold
+		case rows[i][5] == "LOST":
+			return red
 		case strings.HasPrefix(rows[i][5], "new"):
 			return green
 		}
@@ -104,9 +107,12 @@ func (s *sandbox) table(before, after snapshot) {
 const inherited = "kept, from the package"
 
 func (s *sandbox) row(was, is entity, key string) []string {
-	now, _ := is.merged.Get(key)
+	now, kept := is.merged.Get(key)
 	old, had := was.merged.Get(key)
 	before, note := "-", "new"
+	if !kept {
+		return []string{key, s.marks.of(old.Value), "-", "LOST"}
+	}
 	if had {
 		before = s.marks.of(old.Value)
 		if old.Value.Equal(now.Value) {
@@ -126,13 +132,14 @@ func (s *sandbox) row(was, is entity, key string) []string {
 func (s *sandbox) prove(ctx context.Context, b *bundle, which string, values map[string]string, alive bool) bool {
 	err := b.login(ctx, values)
 	got, code := fmt.Sprintf("no clear answer: %v", err), red
-	switch err {
-	case nil:
+	dead := errors.Is(err, errDead)
+	switch {
+	case err == nil:
 		got, code = "accepted", green
-	case errDead:
+	case dead:
 		got, code = "refused", green
 	}
-	ok := alive && err == nil || !alive && err == errDead
+	ok := alive && err == nil || !alive && dead
 	if !ok {
 		code = red
 	}

@@ -24,6 +24,7 @@ type watcher struct {
 	mu       sync.Mutex
 	began    time.Time // of the event that is being watched
 	staying  bool      // events come from outside: each starts the clock again
+	quiet    bool      // nothing more is printed
 	shown    map[string]string
 	records  map[string]rotator.Record
 	outcomes map[string]events.Outcome // by rotation
@@ -88,6 +89,9 @@ func (w *watcher) busy() bool {
 }
 
 func (w *watcher) say(bundle, state, text string) {
+	if w.quiet {
+		return
+	}
 	w.out.line("  %+8.3fs  %-9s %-12s %s", time.Since(w.began).Seconds(), bundle, state, text)
 }
 
@@ -155,6 +159,13 @@ func (w *watcher) stay() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.staying = true
+}
+
+// hush ends the printing; records are still kept.
+func (w *watcher) hush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.quiet = true
 }
 
 // record reads a bundle's record from the journal as it is now.

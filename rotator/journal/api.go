@@ -18,7 +18,26 @@ const (
 	tries      = 6
 )
 
-// Error codes of the server. A lost race has two: the second is given when the winner is not stored yet.
+// A replicated stream refuses a write while another one to the same subject is in its pipeline - also when that one is
+// our own last write, whose acknowledgement overtook the book-keeping. Who lost for good is told once that is over.
+const (
+	raceTries = 20
+	racePause = 5 * time.Millisecond
+)
+
+var errRace = errors.New("another write is under way")
+
+// wait reports whether it was not cut short.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// Error codes of the server. A lost race has two: the second is given while the winner is not stored yet.
 const (
 	codeNoMessage     = 10037
 	codeWrongSequence = 10071

@@ -28,6 +28,12 @@ func (s *Store) Get(ctx context.Context, key string) (value []byte, revision uin
 // Put stores value as the successor of revision; 0 means that there is no value yet. It returns the new revision.
 func (s *Store) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	seq, err := s.put(ctx, key, value, revision)
+	for range raceTries {
+		if !errors.Is(err, errRace) || !wait(ctx, racePause) {
+			break
+		}
+		seq, err = s.put(ctx, key, value, revision)
+	}
 	if revision == 0 && errors.Is(err, rotator.ErrConflict) {
 		// A person may have deleted the value: then its place is taken by a marker, which has a revision.
 		if m, merr := s.last(ctx, key); merr == nil && m.removed() {
@@ -61,8 +67,10 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision uint
 	switch {
 	case r.Error == nil:
 		return r.Seq, nil
-	case r.Error.ErrCode == codeWrongSequence || r.Error.ErrCode == codeRace:
+	case r.Error.ErrCode == codeWrongSequence:
 		return 0, fmt.Errorf("%w: %w", rotator.ErrConflict, r.Error)
+	case r.Error.ErrCode == codeRace:
+		return 0, fmt.Errorf("%w: %w: %w", rotator.ErrConflict, errRace, r.Error)
 	default:
 		return 0, fmt.Errorf("%w: %w", rotator.ErrUnavailable, r.Error)
 	}

@@ -76,10 +76,3 @@ func (s *Store) forward(ctx context.Context, messages jetstream.MessagesContext,
 		}
 	}
 }
-
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}

@@ -222,6 +222,7 @@ func TestEveryKindOfTarget(t *testing.T) {
 	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout",
 		"{host: prod, package: shop, keys: [SECRET_ID]}", "{host: prod, package: init, keys: [SECRET_ID]}", "{host: prod, package: bound, keys: [SECRET_ID]}",
 		"{host: prod, action: shop/pay, keys: [SECRET_ID]}", "{host: prod, trigger: tick, keys: [SECRET_ID]}")))
+	s.whisk.Inject(whisktest.Fault{Method: "PUT", Collection: "actions", Name: "init/job", Status: 500, Text: whisktest.TextInternal})
 	s.publish(svc, leakOf("checkout"))
 	if r := s.receipt(svc, "checkout", 1); r.Result != events.ResultRotated {
 		t.Fatalf("%s: %s", r.Result, r.Reason)
