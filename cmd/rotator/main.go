@@ -100,6 +100,6 @@ func rootCommand() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.validate() }
-	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), resumeCommand(g), deadCommand(g), exampleCommand())
+	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), resumeCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
 	return root
 }

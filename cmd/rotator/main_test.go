@@ -178,6 +178,16 @@ func TestAFirstHour(t *testing.T) {
 	if code, _, errs := call(t, "emit", "leak", "-c", file, "--path", "secret/other", "--wait"); code != exitFailed || !strings.Contains(errs, "no bundle matches") {
 		t.Errorf("a leak of nothing we manage: %d %s", code, errs)
 	}
+	var print, errOut output
+	snap, _ := host.Snapshot("actions", "app")
+	bound, _ := snap.Own.Get("SECRET_ID")
+	value, _ := bound.Value.Text()
+	if code := run(t.Context(), []string{"fingerprint", "-c", file}, strings.NewReader(value+"\n"), &print, &errOut); code != exitOK || strings.Contains(print.String(), value) {
+		t.Fatalf("fingerprint: %d %s", code, errOut.String())
+	}
+	if code, out, errs := call(t, "emit", "leak", "-c", file, "--fingerprint", strings.TrimSpace(print.String()), "--wait"); code != exitOK || !strings.Contains(out, "rotated") {
+		t.Errorf("a leak by fingerprint: %d %s%s", code, out, errs)
+	}
 	if code, out, _ := call(t, "dead", "-c", file); code != exitOK || !strings.Contains(out, "unmatched") {
 		t.Errorf("dead: %d %s", code, out)
 	}

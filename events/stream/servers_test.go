@@ -124,7 +124,7 @@ func (b *bench) drained() {
 		if err != nil {
 			b.Fatal(err)
 		}
-		return w.Done(events.KindLeak, 1<<62) && w.Done(events.KindManual, 1<<62)
+		return w.Leak.Pending == 0 && w.Leak.InHand == 0 && w.Other.Pending == 0 && w.Other.InHand == 0
 	})
 }
 
