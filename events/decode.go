@@ -32,7 +32,8 @@ func Decode(m Message) (Event, error) {
 	}
 	n, problem := m.envelope()
 	if problem != nil {
-		return Event{}, refuse(append(r.problems, *problem))
+		r.problems = append(r.problems, *problem)
+		return Event{}, r.verdict(m.Body)
 	}
 	e := r.event(n, m.Now)
 	e.Publisher = publisher
@@ -40,7 +41,7 @@ func Decode(m Message) (Event, error) {
 		r.add(ReasonPublisherMismatch, "type", fmt.Sprintf("does not fit a subject that ends in .%s", kind),
 			"publish "+e.Kind.Type()+" on "+Subject(publisher, e.Kind))
 	}
-	if err := refuse(r.problems); err != nil {
+	if err := r.verdict(m.Body); err != nil {
 		return Event{}, err
 	}
 	return e, nil
@@ -48,13 +49,14 @@ func Decode(m Message) (Event, error) {
 
 // DecodeFile checks a structured event that did not come over NATS; its Publisher is empty.
 func DecodeFile(body []byte, now time.Time) (Event, error) {
+	r := &reader{}
 	n, problem := structured(body)
 	if problem != nil {
-		return Event{}, refuse([]Problem{*problem})
+		r.problems = append(r.problems, *problem)
+		return Event{}, r.verdict(body)
 	}
-	r := &reader{}
 	e := r.event(n, now)
-	if err := refuse(r.problems); err != nil {
+	if err := r.verdict(body); err != nil {
 		return Event{}, err
 	}
 	return e, nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -35,7 +37,8 @@ const (
 )
 
 // parseJSON reads exactly one JSON value and refuses what parsers disagree on:
-// repeated or empty member names, trailing data, bad UTF-8, deep nesting.
+// repeated or empty member names, trailing data, bad UTF-8, half a surrogate
+// pair, deep nesting.
 func parseJSON(body []byte) (node, *Problem) {
 	switch {
 	case !utf8.Valid(body):
@@ -44,6 +47,8 @@ func parseJSON(body []byte) (node, *Problem) {
 		return node{}, malformed("starts with a byte order mark")
 	case !json.Valid(body):
 		return node{}, malformed("is not one JSON document")
+	case loneSurrogate(body):
+		return node{}, malformed("has half of a surrogate pair")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
@@ -120,4 +125,41 @@ func closing(dec *json.Decoder) *Problem {
 		return malformed("is not one JSON document")
 	}
 	return nil
+}
+
+// loneSurrogate finds a \u escape that is no character by itself. Parsers read
+// it in several ways; Go's makes all of them one character, so that two ids would become one.
+func loneSurrogate(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		i++ // at the letter of the escape
+		first, ok := escaped(body[i:])
+		if !ok {
+			continue
+		}
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if i+2 >= len(body) || body[i+1] != '\\' {
+			return true
+		}
+		second, ok := escaped(body[i+2:])
+		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped reads the uXXXX of an escape.
+func escaped(s []byte) (rune, bool) {
+	if len(s) < 5 || s[0] != 'u' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(s[1:5]), 16, 16)
+	return rune(v), err == nil
 }

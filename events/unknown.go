@@ -55,18 +55,20 @@ func (r *reader) rawSecret(path string, m member) bool {
 		return true
 	}
 	if lower == "fingerprints" {
-		return false // the one place where "value" is right
+		return r.rawSecretInside(path, m.value, "value") // the one place where it is right
 	}
 	return r.rawSecretInside(path, m.value)
 }
 
-func (r *reader) rawSecretInside(path string, n node) bool {
+func (r *reader) rawSecretInside(path string, n node, fine ...string) bool {
 	found := false
 	for _, m := range n.members {
-		found = r.rawSecret(path, m) || found
+		if !slices.Contains(fine, m.name) {
+			found = r.rawSecret(path, m) || found
+		}
 	}
 	for _, item := range n.items {
-		found = r.rawSecretInside(path, item) || found
+		found = r.rawSecretInside(path, item, fine...) || found
 	}
 	return found
 }

@@ -55,10 +55,11 @@ func (r *resolver) credential(ctx context.Context, c events.Credential) ([]Hit, 
 			return hits, nil
 		}
 	}
-	return nil, &UnmatchedError{Text: "no bundle matches " + selectors(c),
+	return nil, &UnmatchedError{Text: "no bundle matches the event by " + selectors(c),
 		Remedy: "name a bundle of the configuration in data.credential.name; configured are: " + names(slices.Collect(maps.Keys(r.bundles)))}
 }
 
+// selectors says by what was searched. What the event says is not repeated: it may hold what must not be logged.
 func selectors(c events.Credential) string {
 	var out []string
 	add := func(ok bool, text string) {
@@ -66,15 +67,12 @@ func selectors(c events.Credential) string {
 			out = append(out, text)
 		}
 	}
-	add(len(c.Fingerprints) > 0, "the fingerprints")
-	if c.Vault != nil {
-		add(true, fmt.Sprintf("the Vault path %q", path.Join(c.Vault.Mount, c.Vault.Path)))
-		add(c.Vault.Key != "", fmt.Sprintf("key %q", c.Vault.Key))
-	}
-	add(c.Name != "", fmt.Sprintf("the name %q", c.Name))
-	add(c.Action != "", fmt.Sprintf("the action %q", c.Action))
+	add(len(c.Fingerprints) > 0, "its fingerprints")
+	add(c.Vault != nil, "its Vault path and key")
+	add(c.Name != "", "its name")
+	add(c.Action != "", "its action")
 	if len(out) == 0 {
-		return "the event: it names neither fingerprint, Vault path, name nor action"
+		return "anything: it names neither fingerprint, Vault path, name nor action"
 	}
 	return strings.Join(out, ", ")
 }

@@ -7,8 +7,10 @@
 // Guarantees: an event is acknowledged, and the acknowledgement confirmed, only after the handler took it; until
 // then it is delivered again, to this replica or another. An event that can never be taken is stored as a dead
 // letter with a reason and a remedy before it is taken off. A message is fetched only when a worker is free for it.
-// A message that carries a secret in the clear is not kept anywhere: its bytes are overwritten in ROTATOR_EVENTS and
-// its dead letter has no body. No error, log line or termination reason contains bytes of a message.
+// A message in which a secret in the clear is recognised is not kept: its bytes are overwritten in ROTATOR_EVENTS and
+// its dead letter has no body. With more than one replica the servers' Raft logs still hold it until they are
+// compacted, so such a secret counts as leaked. No log line, header or termination reason of this package contains
+// bytes of a message; what a handler puts into its errors is logged, and kept in the dead letter, as it is.
 //
 // Failure modes: a lost connection, a change of leader or a deleted consumer are waited out and repaired. A full
 // ROTATOR_EVENTS refuses new events, so that the publisher learns of it, instead of dropping old ones.

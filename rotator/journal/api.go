@@ -60,7 +60,7 @@ func (s *Store) request(ctx context.Context, m *nats.Msg, lost error) (*nats.Msg
 		switch {
 		case err == nil:
 			return answer, nil
-		case errors.Is(err, nats.ErrConnectionClosed) || ctx.Err() != nil && notSent(err):
+		case notSent(err) && (errors.Is(err, nats.ErrConnectionClosed) || ctx.Err() != nil):
 			return nil, fmt.Errorf("%w: %w", rotator.ErrUnavailable, err)
 		case !notSent(err):
 			return nil, fmt.Errorf("%w: %w", lost, err)
@@ -78,6 +78,9 @@ func (s *Store) request(ctx context.Context, m *nats.Msg, lost error) (*nats.Msg
 func (s *Store) once(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(errNotSent, err)
+	}
+	if s.nc.IsClosed() { // later the same error may mean that the answer was lost
+		return nil, errors.Join(errNotSent, nats.ErrConnectionClosed)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()

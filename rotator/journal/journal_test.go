@@ -135,6 +135,22 @@ func TestPutWithoutAnAnswerIsUnknown(t *testing.T) {
 	}
 }
 
+// The connection is closed while the answer is on its way: the write may be there.
+func TestPutOnAConnectionThatClosesIsUnknown(t *testing.T) {
+	nc := single(t)
+	sub, err := nc.SubscribeSync(prefix + encode("silent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = sub.NextMsgWithContext(t.Context())
+		nc.Close()
+	}()
+	if _, err := (&Store{nc: nc}).Put(t.Context(), "silent", []byte("x"), 0); !errors.Is(err, rotator.ErrUnknown) || errors.Is(err, rotator.ErrUnavailable) {
+		t.Fatalf("Put on a connection that closes: %v", err)
+	}
+}
+
 func TestNobodyThereIsUnavailable(t *testing.T) {
 	s := &Store{nc: single(t)} // no stream, so nobody listens
 	if _, err := s.Put(t.Context(), "a", nil, 0); !errors.Is(err, rotator.ErrUnavailable) || errors.Is(err, rotator.ErrUnknown) {
