@@ -116,6 +116,9 @@ func mintWarnings(f Facts, c Credential) []string {
 			out = append(out, fmt.Sprintf("key %s of credential %s is not in the bundle yet; it will be added", key, c.Name))
 		}
 	}
+	if c.Generate.PasswordPolicy != "" {
+		out = append(out, fmt.Sprintf("credential %s is a text made by Vault: it is replaced; nothing can be revoked, and only its probe could prove the old one dead", c.Name))
+	}
 	if c.Probe.IsZero() && c.Generate.PasswordPolicy == "" {
 		out = append(out, fmt.Sprintf("credential %s has no probe: it is bound untested, and its death is proven by Vault's answer alone", c.Name))
 	}

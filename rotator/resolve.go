@@ -55,6 +55,10 @@ func (r *resolver) credential(ctx context.Context, c events.Credential) ([]Hit, 
 			return hits, nil
 		}
 	}
+	if len(c.Fingerprints) > 0 && c.Vault == nil && c.Name == "" && c.Action == "" {
+		return nil, &UnmatchedError{Text: "no bundle matches the event by its fingerprints: no live value has one of them",
+			Remedy: "if the value was rotated away already (rotator status BUNDLE) nothing is left to do; otherwise name the bundle"}
+	}
 	return nil, &UnmatchedError{Text: "no bundle matches the event by " + selectors(c),
 		Remedy: "name a bundle of the configuration in data.credential.name; configured are: " + names(slices.Collect(maps.Keys(r.bundles)))}
 }

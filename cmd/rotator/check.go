@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 )
 
@@ -20,11 +22,14 @@ func checkCommand(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Check the configuration and reach for every system", Long: checkHelp, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cmd.OutOrStdout()
 			cfg, err := g.load(cmd)
+			if problems, ok := errors.AsType[config.Problems](err); ok && g.json() {
+				return coded(exitUsage, errors.Join(errSaid, g.print(out, wrong(problems), nil)))
+			}
 			if err != nil {
 				return err
 			}
-			out := cmd.OutOrStdout()
 			findings := []service.Finding{}
 			failed := false
 			service.Check(cmd.Context(), cfg, logger(cmd.ErrOrStderr(), cfg.Log), func(f service.Finding) {
@@ -43,6 +48,15 @@ func checkCommand(g *globals) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// wrong are the mistakes of a configuration as findings.
+func wrong(problems config.Problems) []service.Finding {
+	out := make([]service.Finding, len(problems))
+	for i, p := range problems {
+		out[i] = service.Finding{OK: p.Warning, Warning: p.Warning, Subject: fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column), Text: p.Path + ": " + p.Text, Remedy: p.Remedy}
+	}
+	return out
 }
 
 func writeFinding(w io.Writer, f service.Finding) {

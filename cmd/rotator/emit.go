@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/mail"
 	"os"
 	"path"
 	"slices"
@@ -35,6 +36,9 @@ const emitHelp = `Publishes an event, as a scanner or an identity system would.
 With --wait the command follows the rotations to their outcome and exits with 1
 when one of them is anything but rotated.`
 
+const waitHelp = `With --wait: exit code 0 when everything was rotated, 1 when something was refused, rolled
+back, contained or quarantined, 3 when the time is up; the rotation then goes on.`
+
 // emission is what the flags of emit say.
 type emission struct {
 	bundle, path, key, target, fingerprint string
@@ -46,7 +50,9 @@ type emission struct {
 
 func emitCommand(g *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "emit", Short: "Publish an event: leak, offboarding or manual", Long: emitHelp, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("say what happened: leak, offboarding or manual")
+		}}
 	cmd.AddCommand(emitLeak(g), emitOffboarding(g), emitManual(g))
 	return cmd
 }
@@ -55,7 +61,7 @@ func (m *emission) common(g *globals, cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&m.id, "id", "", "`id` of the event; the same id again rotates nothing (default: random)")
 	f.StringVar(&m.publisher, "publisher", "cli", "publisher `name` in the subject")
-	f.StringVar(&m.severity, "severity", "high", "critical, high, medium, low or info")
+	f.StringVar(&m.severity, "severity", "high", "how bad it is: `critical`, high, medium, low or info")
 	f.BoolVar(&m.wait, "wait", false, "follow the rotations to their outcome")
 	f.DurationVar(&m.timeout, "timeout", 15*time.Minute, "how long to wait")
 	_ = cmd.RegisterFlagCompletionFunc("severity", cobra.FixedCompletions([]string{"critical", "high", "medium", "low", "info"}, cobra.ShellCompDirectiveNoFileComp))
@@ -66,7 +72,15 @@ func (m *emission) common(g *globals, cmd *cobra.Command) {
 
 func emitLeak(g *globals) *cobra.Command {
 	m := new(emission)
-	cmd := &cobra.Command{Use: "leak", Short: "A credential leaked", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "leak", Short: "A credential leaked", Args: cobra.NoArgs, Long: `Says that a credential leaked, and how it is known: by the bundle, the Vault path (and
+key), an action that holds it, or the fingerprint of the value. Never the value itself.
+
+  rotator emit leak --bundle checkout --wait
+  rotator emit leak --path secret/checkout --key DB_PASSWORD
+  rotator emit leak --target shop/checkout          (any namespace)
+  rotator emit leak --fingerprint "$(rotator fingerprint < leaked.txt)"
+
+` + waitHelp}
 	f := cmd.Flags()
 	f.StringVar(&m.bundle, "bundle", "", "the `bundle` whose credential leaked")
 	f.StringVar(&m.path, "path", "", "the Vault `path`, mount/path")
@@ -86,12 +100,22 @@ func emitLeak(g *globals) *cobra.Command {
 
 func emitOffboarding(g *globals) *cobra.Command {
 	m := new(emission)
-	cmd := &cobra.Command{Use: "offboarding", Short: "A person left", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "offboarding", Short: "A person left", Args: cobra.NoArgs, Long: `Says that a person left. Every bundle that lists the person under holders is rotated.
+
+  rotator emit offboarding --person alice@example.com --wait
+
+A person whom no bundle lists is no failure: nothing is rotated, exit code 0.
+
+` + waitHelp}
 	cmd.Flags().StringVar(&m.person, "person", "", "the person's `email` address")
-	cmd.Flags().StringVar(&m.change, "change", "terminated", "terminated, deleted, deactivated, suspended or membership_removed")
+	cmd.Flags().StringVar(&m.change, "change", "terminated", "what happened: `terminated`, deleted, deactivated, suspended or membership_removed")
+	_ = cmd.RegisterFlagCompletionFunc("change", cobra.FixedCompletions([]string{"terminated", "deleted", "deactivated", "suspended", "membership_removed"}, cobra.ShellCompDirectiveNoFileComp))
 	m.common(g, cmd)
 	_ = cmd.MarkFlagRequired("person")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := mail.ParseAddress(m.person); err != nil {
+			return coded(exitUsage, fmt.Errorf("--person %q is no email address", m.person))
+		}
 		return m.publish(g, cmd, func(*config.Config) (events.Event, error) {
 			person := events.Person{Identifiers: []events.Identifier{{Format: "email", Email: m.person}}}
 			return events.Event{Kind: events.KindOffboarding, Offboarding: &events.Offboarding{Person: person, Change: m.change, Severity: m.severity,
@@ -103,7 +127,11 @@ func emitOffboarding(g *globals) *cobra.Command {
 
 func emitManual(g *globals) *cobra.Command {
 	m := new(emission)
-	cmd := &cobra.Command{Use: "manual", Short: "Rotate because somebody asks", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "manual", Short: "Rotate because somebody asks", Args: cobra.NoArgs, Long: `Asks for a rotation of one bundle, with the policy for manual rotations.
+
+  rotator emit manual --bundle checkout --reason "quarterly" --wait
+
+` + waitHelp}
 	cmd.Flags().StringVar(&m.bundle, "bundle", "", "the `bundle` to rotate")
 	cmd.Flags().StringVar(&m.reason, "reason", "asked for by hand", "why")
 	m.common(g, cmd)
@@ -121,8 +149,10 @@ func emitManual(g *globals) *cobra.Command {
 // credential builds the selectors. A bundle that is not configured is a mistake that can be caught here.
 func (m *emission) credential(cfg *config.Config) (events.Credential, error) {
 	c := events.Credential{Name: m.bundle}
-	if _, ok := cfg.Bundles[m.bundle]; m.bundle != "" && !ok {
-		return c, fmt.Errorf("bundle %q is not in %s", m.bundle, cfg.Path)
+	if m.bundle != "" {
+		if err := known(cfg, m.bundle); err != nil {
+			return c, err
+		}
 	}
 	if m.path != "" {
 		mount, rest, ok := strings.Cut(strings.Trim(m.path, "/"), "/")
@@ -158,6 +188,21 @@ func fingerprint(s string) (events.Fingerprint, error) {
 	return events.Fingerprint{Alg: alg, KeyID: keyID, Value: strings.ToLower(value)}, nil
 }
 
+// acceptable fails when the service would refuse the event: then it is a mistake in the flags.
+func (m *emission) acceptable(cfg *config.Config, ev events.Event) error {
+	body, err := events.Encode(ev)
+	if err != nil {
+		return fmt.Errorf("the flags make no valid event: %w", err)
+	}
+	if _, err := events.Decode(events.Message{Subject: events.Subject(m.publisher, ev.Kind), Body: body, Now: time.Now()}); err != nil {
+		return fmt.Errorf("the flags make no valid event: %w", err)
+	}
+	if allowed := cfg.Events.Publishers; len(allowed) > 0 && !slices.Contains(allowed, m.publisher) {
+		return fmt.Errorf("the service takes no events from publisher %q; add it to events.publishers in %s, or use --publisher with one of: %s", m.publisher, cfg.Path, strings.Join(allowed, ", "))
+	}
+	return nil
+}
+
 // publish sends the event and, if asked to, waits for what comes of it.
 func (m *emission) publish(g *globals, cmd *cobra.Command, build func(*config.Config) (events.Event, error)) error {
 	cfg, err := g.load(cmd)
@@ -169,11 +214,7 @@ func (m *emission) publish(g *globals, cmd *cobra.Command, build func(*config.Co
 		return coded(exitUsage, err)
 	}
 	ev.ID, ev.Source, ev.Time, ev.Publisher = cmp.Or(m.id, rand.Text()), "urn:rotator:cli", time.Now().UTC(), m.publisher
-	body, err := events.Encode(ev)
-	if err != nil {
-		return coded(exitUsage, err)
-	}
-	if _, err := events.DecodeFile(body, time.Now()); err != nil { // what the service would refuse is a mistake in the flags
+	if err := m.acceptable(cfg, ev); err != nil {
 		return coded(exitUsage, err)
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), m.timeout)
@@ -197,12 +238,15 @@ func (m *emission) publish(g *globals, cmd *cobra.Command, build func(*config.Co
 
 func (m *emission) follow(ctx context.Context, g *globals, cmd *cobra.Command, nc *nats.Conn, cfg *config.Config, ev events.Event, seq uint64) error {
 	f := follower{conn: nc, event: ev, seq: seq, progress: cmd.ErrOrStderr(), quiet: g.json()}
-	outcomes, err := f.run(ctx)
-	if err != nil {
-		return remote(err)
+	outcomes, ended := f.run(ctx)
+	if ended != nil && len(outcomes) == 0 {
+		return remote(ended)
 	}
 	if err := g.print(cmd.OutOrStdout(), outcomes, func(w io.Writer) { writeOutcomes(w, outcomes) }); err != nil {
 		return err
+	}
+	if ended != nil {
+		return remote(ended)
 	}
 	for _, o := range outcomes {
 		if o.Result != events.ResultRotated {

@@ -49,7 +49,11 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return f.outcomes(), errors.New("the time is up; the rotation goes on without us, see: rotator status")
+			why := "the time is up"
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				why = "interrupted"
+			}
+			return f.outcomes(), fmt.Errorf("%s%s; the rotation goes on without us, see: rotator status", why, f.pending())
 		case c, ok := <-changes:
 			if !ok {
 				return f.outcomes(), errors.New("the connection to NATS ended; the rotation goes on without us, see: rotator status")
@@ -75,6 +79,18 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 			}
 		}
 	}
+}
+
+// pending names the bundles that have no outcome yet.
+func (f *follower) pending() string {
+	var out []string
+	for _, bundle := range slices.Sorted(maps.Keys(f.open)) {
+		out = append(out, bundle+" is "+f.open[bundle])
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(out, ", ") + ")"
 }
 
 // outcomes lists what came of the event so far, by bundle.
@@ -149,7 +165,7 @@ func (f *follower) say(format string, a ...any) {
 
 func writeOutcomes(w io.Writer, os []events.Outcome) {
 	if len(os) == 0 {
-		fmt.Fprintln(w, "The event touches no bundle; nothing was rotated.")
+		fmt.Fprintln(w, "The event touches no bundle (a person is found by holders in the configuration); nothing was rotated.")
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

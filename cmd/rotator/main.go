@@ -59,10 +59,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	if !errors.Is(err, errSaid) {
+	c, isCoded := errors.AsType[*codedError](err)
+	switch {
+	case errors.Is(err, errSaid):
+	case isCoded:
 		fmt.Fprintln(stderr, "rotator:", err)
+	default: // cobra's own: a mistake in the command line
+		fmt.Fprintf(stderr, "rotator: %v; see: rotator [command] --help\n", err)
 	}
-	if c, ok := errors.AsType[*codedError](err); ok {
+	if isCoded {
 		return c.code
 	}
 	return exitUsage

@@ -74,6 +74,10 @@ func TestUsageAndConfigurationErrorsAre2(t *testing.T) {
 			t.Errorf("%s: code %d, %q", name, code, errs)
 		}
 	}
+	var findings []map[string]any
+	if code, out, _ := call(t, "check", "-c", bad, "-o", "json"); code != exitUsage || json.Unmarshal([]byte(out), &findings) != nil || len(findings) < 3 {
+		t.Errorf("check -o json of a bad file: %d %s", code, out)
+	}
 	_, _, errs := call(t, "check", "-c", bad)
 	for _, want := range []string{bad + ":1:", bad + ":2:", bad + ":4:", "address"} {
 		if !strings.Contains(errs, want) {
@@ -193,6 +197,25 @@ func TestAFirstHour(t *testing.T) {
 	}
 	if code, out, _ := call(t, "status", "-c", file, "app"); code != exitOK || !strings.Contains(out, "proven-dead") || !strings.Contains(out, "holder alice@example.com") {
 		t.Errorf("status: %d %s", code, out)
+	}
+	for name, args := range map[string][]string{
+		"unknown bundle": {"plan", "--bundle", "nope"}, "unknown kind": {"plan", "--bundle", "app", "--kind", "lek"}, "no person": {"emit", "offboarding", "--person", "alice"},
+		"bad publisher": {"emit", "manual", "--bundle", "app", "--publisher", "a.b"}, "bad severity": {"emit", "manual", "--bundle", "app", "--severity", "sever"}, "value as fingerprint": {"emit", "leak", "--fingerprint", "hunter2"},
+	} {
+		if code, _, errs := call(t, append(args, "-c", file)...); code != exitUsage || strings.Contains(errs, "hunter2") {
+			t.Errorf("%s: %d %s", name, code, errs)
+		}
+	}
+	if code, _, errs := call(t, "resume", "-c", file, "app"); code != exitFailed || !strings.Contains(errs, "nothing to resume") {
+		t.Errorf("resume of an idle bundle: %d %s", code, errs)
+	}
+	event := filepath.Join(t.TempDir(), "event.json")
+	text := `{"specversion":"1.0","id":"1","source":"urn:x","type":"rotator.principal.offboarded.v1","time":"2026-01-01T00:00:00Z","data":{"person":{"identifiers":[{"format":"email","email":"alice@example.com"}]},"change":"terminated","severity":"high","reason":"left","upstream":{"system":"hr"}}}`
+	if err := os.WriteFile(event, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := call(t, "plan", "-c", file, "--event", event); code != exitOK || !strings.Contains(out, "holder alice@example.com") {
+		t.Errorf("plan of an event: %d %s%s", code, out, errs)
 	}
 	host.Delete("actions", "app")
 	if code, out, _ := call(t, "check", "-c", file); code != exitFailed || !strings.Contains(out, "does not exist") || !strings.Contains(out, "remedy:") {

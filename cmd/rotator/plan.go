@@ -3,13 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/rotator"
@@ -33,11 +36,18 @@ func planCommand(g *globals) *cobra.Command {
 	cmd.Flags().StringVar(&file, "event", "", "plan for the CloudEvent in this `file`")
 	cmd.MarkFlagsOneRequired("bundle", "event")
 	cmd.MarkFlagsMutuallyExclusive("bundle", "event")
+	cmd.MarkFlagsMutuallyExclusive("kind", "event")
 	_ = cmd.RegisterFlagCompletionFunc("bundle", g.completeBundles)
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"leak", "offboarding", "expiring", "manual"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds(), cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !slices.Contains(kinds(), kind) {
+			return coded(exitUsage, fmt.Errorf("unknown --kind %q; use one of %s", kind, strings.Join(kinds(), ", ")))
+		}
 		cfg, err := g.load(cmd)
 		if err != nil {
+			return err
+		}
+		if err := known(cfg, bundle); file == "" && err != nil {
 			return err
 		}
 		preview, err := service.Preview(cmd.Context(), cfg, logger(cmd.ErrOrStderr(), cfg.Log))
@@ -70,6 +80,16 @@ func planCommand(g *globals) *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func kinds() []string { return []string{"leak", "offboarding", "expiring", "manual"} }
+
+// known fails when a bundle is not configured, and says which ones are.
+func known(cfg *config.Config, bundle string) error {
+	if _, ok := cfg.Bundles[bundle]; ok {
+		return nil
+	}
+	return coded(exitUsage, fmt.Errorf("bundle %q is not in %s; it has: %s", bundle, cfg.Path, strings.Join(slices.Sorted(maps.Keys(cfg.Bundles)), ", ")))
 }
 
 // resolve reads a structured CloudEvent and finds its bundles.
@@ -124,7 +144,7 @@ func writePlan(w io.Writer, hit rotator.Hit, p rotator.Plan) {
 			fmt.Fprintf(w, "  restart %s: init parameters of package %s change\n", strings.Join(t.Touches, ", "), t.Target.Name)
 		}
 	}
-	fmt.Fprintf(w, "  then    old credential revoked after %s, and proven dead\n", p.OverlapText)
+	fmt.Fprintf(w, "  then    the old generation is revoked %s after the last target, until it is gone and its probes are refused\n", p.OverlapText)
 	for _, text := range p.Warnings {
 		fmt.Fprintf(w, "  note    %s\n", text)
 	}

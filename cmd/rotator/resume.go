@@ -60,7 +60,9 @@ func resume(ctx context.Context, store *journal.Store, bundle string, yes bool, 
 	if err != nil {
 		return coded(exitFailed, err)
 	}
-	if err := rec.Resume(time.Now()); err != nil {
+	if err := rec.Resume(time.Now()); errors.Is(err, rotator.ErrNotHeld) {
+		return coded(exitFailed, fmt.Errorf("%s is %s, not quarantined: there is nothing to resume", bundle, rec.State))
+	} else if err != nil {
 		return coded(exitFailed, err)
 	}
 	fmt.Fprintf(out, "%s was held because: %s\n", bundle, rec.Rotation.LastError)

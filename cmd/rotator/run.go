@@ -27,6 +27,10 @@ func runCommand(g *globals) *cobra.Command {
 			log := logger(cmd.ErrOrStderr(), cfg.Log)
 			log.Info().Str("version", version()).Str("config", cfg.Path).Msg("starting")
 			s, err := service.Open(cmd.Context(), cfg, service.Options{Log: log, Version: version()})
+			if err != nil && cmd.Context().Err() != nil {
+				log.Info().Msg("stopped while waiting for NATS")
+				return nil
+			}
 			if err != nil {
 				return remote(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,7 +29,10 @@ was done. It reads the journal; it needs NATS only.
   rotator status checkout        one bundle with its history
   rotator status -o json
 
-Exit code 1 means that a bundle is quarantined.`
+States: idle; claimed (planning), minting, applying, draining, revoking; rolling-back;
+quarantined (an operator decides, see rotator resume).
+
+Exit code 1 means that a bundle is quarantined, or in the journal but not configured.`
 
 // bundleStatus is one bundle as status shows it.
 type bundleStatus struct {
@@ -134,7 +138,7 @@ func writeStatus(w io.Writer, all []bundleStatus) {
 				note = cmp.Or(note, "until "+b.Rotation.DrainEnds.Local().Format(time.DateTime))
 			}
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", b.Bundle, b.State, b.Generation, b.Version, len(b.Waiting), last, when, dash(note))
+		fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", b.Bundle, b.State, b.Generation, dash(strings.TrimPrefix(strconv.Itoa(b.Version), "0")), len(b.Waiting), last, when, dash(note))
 	}
 	_ = tw.Flush()
 }
@@ -145,7 +149,7 @@ func age(t time.Time) string {
 	case d < time.Minute:
 		return d.Round(time.Second).String() + " ago"
 	case d < 48*time.Hour:
-		return d.Round(time.Minute).String() + " ago"
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s") + " ago"
 	}
 	return t.Local().Format(time.DateOnly)
 }

@@ -58,7 +58,7 @@ func (s *sandbox) bundleYAML(b *bundle) string {
 		fmt.Fprintf(&y, "      - {host: %s, %s: %q%s%s%s}\n", t.Host, t.Kind, t.Name, flow("keys", t.Keys), flow("rename", t.Rename), flow("init", t.Init))
 	}
 	fmt.Fprintf(&y, "    holders: [%q, \"group:payments\"]\n", leaver)
-	fmt.Fprintf(&y, "    policy: {leak: {overlap: 0s}, offboarding: {overlap: %s}} # production: {overlap: drain}\n", offboardingOverlap)
+	fmt.Fprintf(&y, "    policy: {leak: {overlap: 0s}, offboarding: {overlap: %[1]s}, manual: {overlap: %[1]s}, expiring: {overlap: %[1]s}} # production: {overlap: drain}\n", offboardingOverlap)
 	return y.String()
 }
 

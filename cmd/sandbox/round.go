@@ -127,8 +127,10 @@ func (s *sandbox) hints() {
 	lines := [][2]string{
 		{"another leak", rotate + " emit leak --bundle orders --wait"},
 		{"a person leaves", rotate + " emit offboarding --person " + leaver + " --wait"},
+		{"somebody asks", rotate + " emit manual --bundle checkout --wait"},
 		{"what would happen", rotate + " plan --bundle checkout"},
-		{"state and history", rotate + " status"},
+		{"state and history", rotate + " status checkout"},
+		{"refused events", rotate + " dead"},
 		{"rights and reach", rotate + " check"},
 		{"the configuration", "less " + s.cfg.Path},
 		{"the rotator's rights", "less " + strings.TrimSuffix(s.cfg.Path, "rotator.yaml") + "rotator-policy.hcl"},

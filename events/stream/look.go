@@ -41,7 +41,7 @@ func DeadLetters(ctx context.Context, nc *nats.Conn, limit int) ([]DeadLetter, e
 	}
 	state := s.CachedInfo().State
 	if state.Msgs == 0 || limit <= 0 {
-		return nil, nil
+		return []DeadLetter{}, nil
 	}
 	n := min(uint64(limit), state.LastSeq-state.FirstSeq+1)
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: state.LastSeq - n + 1, HeadersOnly: true})

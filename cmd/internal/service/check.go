@@ -2,8 +2,12 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"net"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -30,7 +34,7 @@ type Finding struct {
 const checkTime = 10 * time.Second
 
 // Check reaches for every system with the rights that the service will need, and says what it found through report,
-// one finding at a time. It changes nothing.
+// one finding at a time. It changes nothing, but creates streams that are missing.
 func Check(ctx context.Context, cfg *config.Config, log zerolog.Logger, report func(Finding)) {
 	checkNATS(ctx, cfg, log, report)
 	vaultOK := checkVault(ctx, cfg, log, report)
@@ -44,7 +48,7 @@ func checkNATS(ctx context.Context, cfg *config.Config, log zerolog.Logger, repo
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	if cfg.NATS.URL == "" {
-		report(Finding{OK: true, Subject: "nats", Text: "embedded, with its data in " + cfg.Data})
+		report(embeddedNATS(ctx, cfg))
 		return
 	}
 	nc, err := Dial(ctx, cfg, log)
@@ -60,6 +64,36 @@ func checkNATS(ctx context.Context, cfg *config.Config, log zerolog.Logger, repo
 	report(Finding{OK: true, Subject: "nats", Text: "connected to " + nc.ConnectedServerName() + "; the streams are there"})
 }
 
+// embeddedNATS tells whether the embedded server could start here, or runs already.
+func embeddedNATS(ctx context.Context, cfg *config.Config) Finding {
+	if cfg.NATS.Listen == "" {
+		return Finding{OK: true, Warning: true, Subject: "nats", Text: "embedded without a listener: emit, status and the other commands cannot reach it",
+			Remedy: "set nats.listen, or leave it out"}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.NATS.Listen)
+	if err == nil {
+		_ = l.Close()
+		if err = os.MkdirAll(cfg.Data, 0o700); err != nil {
+			return Finding{Subject: "nats", Text: err.Error(), Remedy: "set data to a directory that this user may write"}
+		}
+		return Finding{OK: true, Subject: "nats", Text: "embedded, not running now; its data will be in " + cfg.Data}
+	}
+	if nc, derr := Dial(ctx, cfg, zerolog.Nop()); derr == nil {
+		nc.Close()
+		return Finding{OK: true, Subject: "nats", Text: "embedded, running on " + cfg.NATS.Listen}
+	}
+	return Finding{Subject: "nats", Text: fmt.Sprintf("%s is taken by something that is no NATS server", cfg.NATS.Listen), Remedy: "set nats.listen to a free address"}
+}
+
+// remedyOf prefers what a missing file asks for over the usual remedy.
+func remedyOf(err error, usual string) string {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return "create the file, make it readable for this user, or correct its path"
+	}
+	return usual
+}
+
 func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, report func(Finding)) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -68,7 +102,7 @@ func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, rep
 		err = client.Login(ctx)
 	}
 	if err != nil {
-		report(Finding{Subject: "vault", Text: err.Error(), Remedy: "check vault.address and vault.auth; is Vault unsealed?"})
+		report(Finding{Subject: "vault", Text: err.Error(), Remedy: remedyOf(err, "check vault.address and vault.auth; is Vault unsealed?")})
 		return false
 	}
 	report(Finding{OK: true, Subject: "vault", Text: "logged in by " + cfg.Vault.Auth.Method})
@@ -120,12 +154,16 @@ func rights(cfg *config.Config) map[string][]string {
 				out[c.Generate.Path] = []string{"list", "update"}
 				out[c.Generate.Path+"-accessor/destroy"] = []string{"update"}
 				out[c.Generate.Path+"-accessor/lookup"] = []string{"update"}
+				out[c.Generate.Path+"/lookup"] = []string{"update"} // finds the handle of a secret-id that a person put there
 			default:
 				role := cfg.Vault.Anchor.Role
 				if role == "" {
 					role = vaultsrc.DefaultAnchorRole
 				}
 				out["auth/token/create/"+role] = []string{"update"}
+				if strings.HasPrefix(c.Generate.Path, "auth/token/") {
+					out["auth/token/lookup"] = []string{"update"}
+				}
 				out["auth/token/lookup-accessor"] = []string{"update"}
 				out["auth/token/renew-accessor"] = []string{"update"}
 				out["auth/token/revoke-accessor"] = []string{"update"}
@@ -152,7 +190,7 @@ func checkHosts(ctx context.Context, cfg *config.Config, report func(Finding)) b
 		cancel()
 		if err != nil {
 			ok = false
-			report(Finding{Subject: "host " + name, Text: err.Error(), Remedy: "check apihost, and the key in auth_file or bearer_file"})
+			report(Finding{Subject: "host " + name, Text: err.Error(), Remedy: remedyOf(err, "check apihost, and the key in auth_file or bearer_file")})
 			continue
 		}
 		report(Finding{OK: true, Subject: "host " + name, Text: h.APIHost + " knows the key, namespace " + strings.Join(namespaces, ", ")})
@@ -164,7 +202,7 @@ func checkHosts(ctx context.Context, cfg *config.Config, report func(Finding)) b
 func checkBundles(ctx context.Context, cfg *config.Config, log zerolog.Logger, report func(Finding)) {
 	preview, err := Preview(ctx, cfg, log)
 	if err != nil {
-		report(Finding{Subject: "bundles", Text: err.Error()})
+		report(Finding{Subject: "bundles", Text: err.Error(), Remedy: "correct the setting that the text names"})
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Bundles)) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -448,8 +449,20 @@ func TestAVaultThatIsNotThereIsWaitedFor(t *testing.T) {
 	roleID, old := s.seedBundle("checkout", "checkout")
 	s.whisk.Action("a", whisktest.Seed{Parameters: full(roleID, old)})
 	s.proxy.setDown(true)
-	svc, _ := s.start(s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}")))
+	cfg := s.config(s.appRoleBundle("checkout", "checkout", "{host: prod, action: a}"))
+	cfg.Ops.Listen = "127.0.0.1:0"
+	svc, _ := s.start(cfg)
 	s.publish(svc, leakOf("checkout"))
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		resp, err := http.Get("http://" + svc.ops.Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s while Vault is away: %d, want %d", path, resp.StatusCode, want)
+		}
+	}
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(s.logs.String(), "Vault"); {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log does not say what is waited for: %s", s.logs)

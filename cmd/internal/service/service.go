@@ -115,7 +115,7 @@ func streamConfig(n config.NATS, name string, log zerolog.Logger) stream.Config 
 	return stream.Config{URL: n.URL, CredentialsFile: n.CredentialsFile, NKeyFile: n.NKeyFile, CAFile: n.CAFile, CertFile: n.CertFile, KeyFile: n.KeyFile, Name: name, Log: log}
 }
 
-// Dial connects a command to NATS: to the configured URL, or to the listener of the embedded server on this machine.
+// Dial connects a command to NATS, within seconds: to the configured URL, or to the listener of the embedded server on this machine.
 func Dial(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*nats.Conn, error) {
 	n := cfg.NATS
 	if n.URL == "" {
@@ -124,8 +124,20 @@ func Dial(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*nats.Co
 		}
 		n.URL = "nats://" + n.Listen
 	}
-	return stream.Connect(ctx, streamConfig(n, "rotator command", log))
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	nc, err := stream.Connect(ctx, streamConfig(n, "rotator command", log.Level(zerolog.Disabled)))
+	if err != nil && cfg.NATS.URL == "" {
+		return nil, fmt.Errorf("nothing answers on %s: is `rotator run` running on this machine? (nats.listen): %w", n.Listen, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; check nats.url and the network", err)
+	}
+	return nc, nil
 }
+
+// dialTime bounds how long a command waits for NATS.
+const dialTime = 10 * time.Second
 
 // Vault prepares the client for the configured Vault. Nothing is connected.
 func Vault(ctx context.Context, v config.Vault, log zerolog.Logger) (*vaultsrc.Client, error) {
@@ -161,17 +173,28 @@ func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotat
 // Run takes events in and works them off until ctx ends. It returns when everything in hand has reached its next
 // durable state.
 func (s *Service) Run(ctx context.Context) error {
-	if err := s.vault.Login(ctx); err != nil {
-		return fmt.Errorf("logging in to Vault: %w", err)
+	g, ctx := errgroup.WithContext(ctx)
+	if s.ops != nil { // first: while Vault is waited for, health is fine and readiness says what is missing
+		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
+		g.Go(func() error { return s.ops.Run(ctx) })
 	}
+	g.Go(func() error {
+		if err := s.vault.Login(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("logging in to Vault: %w", err)
+		} else if err != nil {
+			return nil // told to stop while waiting
+		}
+		return s.work(ctx)
+	})
+	return g.Wait()
+}
+
+// work needs Vault: it takes events in, works them off, and keeps the login alive.
+func (s *Service) work(ctx context.Context) error {
 	s.log.Info().Int("bundles", len(s.cfg.Bundles)).Msg("ready")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.vault.Run(ctx) })
 	g.Go(func() error { return s.Engine.Run(ctx) })
-	if s.ops != nil {
-		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
-		g.Go(func() error { return s.ops.Run(ctx) })
-	}
 	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg.Events.Publishers), Workers: s.cfg.Limits.Bundles, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
