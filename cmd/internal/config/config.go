@@ -128,7 +128,7 @@ func (r *reader) config(root value) *Config {
 	c.Events.Publishers = r.publishers(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)
-	c.Limits.Lease = limits.duration("lease", 45*time.Second, 15*time.Second, 10*time.Minute)
+	c.Limits.Lease = limits.duration("lease", 45*time.Second, 2*time.Second, 10*time.Minute)
 	limits.done()
 	return c
 }
