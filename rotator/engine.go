@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -39,7 +38,7 @@ type Engine struct {
 	Config
 	resolver *resolver
 	view     *view
-	free     atomic.Int32 // workers without work; zero while Run is not running
+	lanes    *lanes
 	wake     chan struct{}
 }
 
@@ -59,7 +58,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets}, view: newView(), wake: make(chan struct{}, 1)}, nil
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation
@@ -76,8 +75,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer workers.Wait()
 	done := make(chan string)
 	busy := make(map[string]bool)
-	e.free.Store(int32(e.Parallel))
-	defer e.free.Store(0)
+	e.lanes.open(e.Parallel)
+	defer e.lanes.close()
 	sweep := time.NewTicker(e.Lease)
 	defer sweep.Stop()
 	for {
@@ -87,7 +86,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			return nil
 		case name := <-done:
 			delete(busy, name)
-			e.free.Add(1)
+			e.lanes.leave()
 		case c, ok := <-changes:
 			if !ok {
 				if ctx.Err() != nil {
@@ -134,11 +133,10 @@ func (e *Engine) dispatch(ctx context.Context, workers *sync.WaitGroup, busy map
 			}
 			continue
 		}
-		if len(busy) >= e.Parallel {
-			break // a worker that ends wakes us
+		if !e.lanes.enter(item.bundle, item.urgent) {
+			continue // a worker that ends wakes us
 		}
 		busy[item.bundle] = true
-		e.free.Add(-1)
 		workers.Go(func() {
 			e.drive(ctx, item.bundle)
 			select {

@@ -53,7 +53,9 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 			return nil
 		}
 		e.hasten(&rec, now)
-		if rec.State == Idle && rec.Owner == "" && e.free.Load() > 0 {
+		due, _ := rec.Due()
+		claims := rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())
+		if claims {
 			rec.take(e.Replica, now, e.Lease)
 		}
 		value, err := rec.Encode()
@@ -67,6 +69,9 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 			} else {
 				err = ErrConflict
 			}
+		}
+		if err != nil && claims {
+			e.lanes.cancel(bundle)
 		}
 		switch {
 		case err == nil:

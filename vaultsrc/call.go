@@ -87,6 +87,11 @@ func (c *Client) raw(ctx context.Context, r request) ([]byte, error) {
 
 // send makes the HTTP exchange and sorts its errors.
 func (c *Client) send(ctx context.Context, r request) ([]byte, error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: not sent: %w", ErrUnavailable, err)
 	}

@@ -17,7 +17,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultTimeout    = 30 * time.Second
-	DefaultMaxConns   = 64
+	DefaultMaxCalls   = 32
 	DefaultAnchorRole = "rotator-anchor"
 	DefaultAnchorTTL  = 15 * time.Minute
 	DefaultLiveTTL    = 720 * time.Hour
@@ -32,7 +32,7 @@ type Config struct {
 	Anchor     AnchorConfig
 	Timeout    time.Duration // of one call, retries included
 	Logger     zerolog.Logger
-	MaxConns   int // parallel connections to Vault
+	MaxCalls   int // calls under way at a time, whoever makes them
 
 	// WrapTransport, when set, is put around the network transport of every call.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
@@ -64,16 +64,17 @@ type AnchorConfig struct {
 
 // Client talks to one Vault. Its methods may be called concurrently.
 type Client struct {
-	cfg  Config
-	idem *api.Client // repeats what may be repeated
-	once *api.Client // never sends anything twice
+	cfg   Config
+	idem  *api.Client   // repeats what may be repeated
+	once  *api.Client   // never sends anything twice
+	slots chan struct{} // one per call under way
 	session
 }
 
 // New checks the configuration and prepares a Client. It does not connect: the first call, or Run, logs in.
 func New(_ context.Context, cfg Config) (*Client, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
-	cfg.MaxConns = cmp.Or(cfg.MaxConns, DefaultMaxConns)
+	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, DefaultMaxCalls)
 	cfg.Anchor.Role = cmp.Or(cfg.Anchor.Role, DefaultAnchorRole)
 	cfg.Anchor.TTL = cmp.Or(cfg.Anchor.TTL, DefaultAnchorTTL)
 	cfg.Anchor.LiveTTL = cmp.Or(cfg.Anchor.LiveTTL, DefaultLiveTTL)
@@ -85,7 +86,7 @@ func New(_ context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring vault: %w", err)
 	}
-	c := &Client{cfg: cfg}
+	c := &Client{cfg: cfg, slots: make(chan struct{}, cfg.MaxCalls)}
 	if c.idem, err = newAPI(cfg, base, 3); err != nil {
 		return nil, fmt.Errorf("configuring vault: %w", err)
 	}

@@ -59,9 +59,9 @@ func newTransport(cfg Config) (http.RoundTripper, error) {
 		TLSClientConfig:       tlsConfig,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          cfg.MaxConns,
-		MaxIdleConnsPerHost:   cfg.MaxConns,
-		MaxConnsPerHost:       cfg.MaxConns,
+		MaxIdleConns:          cfg.MaxCalls,
+		MaxIdleConnsPerHost:   cfg.MaxCalls,
+		MaxConnsPerHost:       cfg.MaxCalls,
 		IdleConnTimeout:       50 * time.Second, // below the usual 60 s of load balancers
 		ExpectContinueTimeout: time.Second,
 	}

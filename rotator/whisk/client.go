@@ -23,7 +23,7 @@ type Config struct {
 	Namespace string // empty: "_", the namespace of the key
 	Auth      Auth   // Basic or Bearer
 
-	Parallel int           // idle connections kept to the host; 0: 16
+	Parallel int           // requests under way at a time, whoever makes them; 0: 16
 	Timeout  time.Duration // of one request; 0: 70s, a little more than the host takes to give up
 	Retries  int           // how often a read is repeated; 0: 3, negative: never
 	RootCAs  *x509.CertPool
@@ -40,6 +40,7 @@ type Client struct {
 	http    *http.Client
 	timeout time.Duration
 	retries int
+	slots   chan struct{} // one per request under way
 }
 
 // New checks the configuration; it connects to nothing.
@@ -52,6 +53,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("no credential for the OpenWhisk host: give a key (uuid:key) or a bearer token")
 	}
 	c := &Client{base: base, ns: cfg.Namespace, auth: cfg.Auth, timeout: cfg.Timeout, retries: max(cfg.Retries, 0)}
+	if cfg.Parallel <= 0 {
+		cfg.Parallel = 16
+	}
+	c.slots = make(chan struct{}, cfg.Parallel)
 	if c.ns == "" {
 		c.ns = "_"
 	}
@@ -76,7 +81,7 @@ func New(cfg Config) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func transport(cfg Config) *http.Transport {
-	t := &http.Transport{
+	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
@@ -86,10 +91,6 @@ func transport(cfg Config) *http.Transport {
 		ExpectContinueTimeout: time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: cfg.RootCAs, InsecureSkipVerify: cfg.Insecure}, //nolint:gosec // only when asked for
 	}
-	if cfg.Parallel <= 0 {
-		t.MaxIdleConnsPerHost = 16
-	}
-	return t
 }
 
 func baseURL(host string) (string, error) {
@@ -172,6 +173,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // once makes one request. The connection is drained so that it can be used again.
 func (c *Client) once(ctx context.Context, q call) error {
+	select {
+	case c.slots <- struct{}{}: // the time limit of a request begins when it may be sent
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return unsent(q, "waiting for a free connection", ctx.Err())
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := c.request(ctx, q)
@@ -196,12 +203,9 @@ func (c *Client) once(ctx context.Context, q call) error {
 }
 
 func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
-	unsent := func(message string, err error) error {
-		return fmt.Errorf("%w: %w", &Error{Method: q.method, Path: q.path, Message: message, unsent: true, local: true}, err)
-	}
 	header, err := c.auth(ctx)
 	if err != nil {
-		return nil, unsent("authenticating", err)
+		return nil, unsent(q, "authenticating", err)
 	}
 	address := c.base + q.path
 	if len(q.query) > 0 {
@@ -213,7 +217,7 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, address, body)
 	if err != nil {
-		return nil, unsent("making the request", err)
+		return nil, unsent(q, "making the request", err)
 	}
 	if q.body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -223,4 +227,9 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "openwhisk-rotator")
 	return req, nil
+}
+
+// unsent is an error before anything was sent: certainly not applied.
+func unsent(q call, message string, err error) error {
+	return fmt.Errorf("%w: %w", &Error{Method: q.method, Path: q.path, Message: message, unsent: true, local: true}, err)
 }

@@ -55,7 +55,8 @@ type Events struct {
 
 // Limits bound what one process does at a time.
 type Limits struct {
-	Bundles int           // bundles rotated at a time
+	Bundles int           // bundles rotated at a time; a quarter more for leaks
+	Vault   int           // calls to Vault under way at a time
 	Lease   time.Duration // after this time without a sign of life another replica takes over
 }
 
@@ -128,6 +129,7 @@ func (r *reader) config(root value) *Config {
 	c.Events.Publishers = r.publishers(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)
+	c.Limits.Vault = limits.count("vault", 32, 1, 256)
 	c.Limits.Lease = limits.duration("lease", 45*time.Second, 2*time.Second, 10*time.Minute)
 	limits.done()
 	return c

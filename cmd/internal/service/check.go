@@ -97,7 +97,7 @@ func remedyOf(err error, usual string) string {
 func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, report func(Finding)) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	client, err := Vault(ctx, cfg.Vault, log)
+	client, err := Vault(ctx, cfg, log)
 	if err == nil {
 		err = client.Login(ctx)
 	}

@@ -67,7 +67,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
-	if s.vault, err = Vault(ctx, cfg.Vault, log); err != nil {
+	if s.vault, err = Vault(ctx, cfg, log); err != nil {
 		return nil, err
 	}
 	platform, err := openHosts(cfg.Hosts)
@@ -140,7 +140,8 @@ func Dial(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*nats.Co
 const dialTime = 10 * time.Second
 
 // Vault prepares the client for the configured Vault. Nothing is connected.
-func Vault(ctx context.Context, v config.Vault, log zerolog.Logger) (*vaultsrc.Client, error) {
+func Vault(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*vaultsrc.Client, error) {
+	v := cfg.Vault
 	a := vaultsrc.Auth{Method: v.Auth.Method, TokenFile: v.Auth.TokenFile, RoleID: v.Auth.RoleID, RoleIDFile: v.Auth.RoleIDFile, SecretIDFile: v.Auth.SecretIDFile,
 		Wrapped: v.Auth.Wrapped, Mount: v.Auth.Mount, Role: v.Auth.Role, JWTFile: v.Auth.JWTFile, CertFile: v.Auth.CertFile, KeyFile: v.Auth.KeyFile}
 	if a.Method == "token" && a.TokenFile != "" {
@@ -149,7 +150,7 @@ func Vault(ctx context.Context, v config.Vault, log zerolog.Logger) (*vaultsrc.C
 	if a.Method == "token" {
 		a.Token = secret.FromText(strings.TrimSpace(os.Getenv(v.Auth.TokenEnv)))
 	}
-	c, err := vaultsrc.New(ctx, vaultsrc.Config{Address: v.Address, Namespace: v.Namespace, CACertFile: v.CAFile, Auth: a, Logger: log,
+	c, err := vaultsrc.New(ctx, vaultsrc.Config{Address: v.Address, Namespace: v.Namespace, CACertFile: v.CAFile, Auth: a, Logger: log, MaxCalls: cfg.Limits.Vault,
 		Anchor: vaultsrc.AnchorConfig{Role: v.Anchor.Role, TTL: v.Anchor.TTL, LiveTTL: v.Anchor.LiveTTL}})
 	if err != nil {
 		return nil, fmt.Errorf("preparing Vault: %w", err)
@@ -159,7 +160,7 @@ func Vault(ctx context.Context, v config.Vault, log zerolog.Logger) (*vaultsrc.C
 
 // Preview prepares a read-only look at what rotations would do. It needs no NATS.
 func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotator.Preview, error) {
-	client, err := Vault(ctx, cfg.Vault, log)
+	client, err := Vault(ctx, cfg, log)
 	if err != nil {
 		return rotator.Preview{}, err
 	}
