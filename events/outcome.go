@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// How a rotation ended.
+// How a rotation ended, or - delayed, containing, quarantined - what it raises on the way.
 const (
 	ResultRotated     = "rotated"
 	ResultRolledBack  = "rolled-back"
 	ResultRefused     = "refused"
 	ResultQuarantined = "quarantined"
 	ResultContained   = "contained"
+	ResultDelayed     = "delayed"    // alarm: later than its policy allows; it goes on
+	ResultContaining  = "containing" // alarm: the old generation was revoked while targets were missing; it goes on
 )
 
 const (
@@ -37,6 +39,10 @@ type Outcome struct {
 	Reason        string          `json:"reason,omitempty"`
 	Remedy        string          `json:"remedy,omitempty"`
 	Warnings      []string        `json:"warnings,omitempty"`
+	UpdatedMS     int             `json:"exposure_updated_ms,omitempty"` // from the first event in the stream until every target was updated
+	DeadMS        int             `json:"exposure_dead_ms,omitempty"`    // and until the old credential was proven dead
+	Receipt       string          `json:"receipt,omitempty"`             // JSON text, as it was hashed
+	ReceiptHash   string          `json:"receipt_hash,omitempty"`        // hex SHA-256 of receipt
 }
 
 // OutcomeTarget is one place in OpenWhisk that the rotation touched.
@@ -49,8 +55,22 @@ type OutcomeTarget struct {
 	Failure       string `json:"failure,omitempty"`
 }
 
-// Key returns the Nats-Msg-Id: a rotation says each result once.
-func (o Outcome) Key() string { return o.Rotation + "." + o.Result }
+// Final reports whether the rotation is over. The other results are alarms.
+func (o Outcome) Final() bool {
+	switch o.Result {
+	case ResultQuarantined, ResultDelayed, ResultContaining:
+		return false
+	}
+	return true
+}
+
+// Key returns the Nats-Msg-Id: a rotation ends once, but may raise the same alarm again later.
+func (o Outcome) Key() string {
+	if o.Final() {
+		return o.Rotation + "." + o.Result
+	}
+	return fmt.Sprintf("%s.%s.%d", o.Rotation, o.Result, o.Finished.UnixMilli())
+}
 
 // EncodeOutcome writes the outcome as a structured CloudEvent of type rotator.rotation.finished.v1.
 func EncodeOutcome(o Outcome) ([]byte, error) {

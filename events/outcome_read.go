@@ -63,6 +63,10 @@ func (r *reader) outcome(o *object) Outcome {
 		Reason:        o.text("reason", false, textRule{}),
 		Remedy:        o.text("remedy", false, textRule{}),
 		Warnings:      o.texts("warnings"),
+		UpdatedMS:     o.integer("exposure_updated_ms", 0),
+		DeadMS:        o.integer("exposure_dead_ms", 0),
+		Receipt:       o.text("receipt", false, textRule{}),
+		ReceiptHash:   o.text("receipt_hash", false, textRule{}),
 	}
 	o.done()
 	return out
@@ -106,7 +110,7 @@ func (r *reader) outcomeRules(o Outcome) {
 	if o.Rotation == "" {
 		r.add(ReasonMissingField, "data.rotation", "is required", "")
 	}
-	results := []string{ResultRotated, ResultRolledBack, ResultRefused, ResultQuarantined, ResultContained}
+	results := []string{ResultRotated, ResultRolledBack, ResultRefused, ResultQuarantined, ResultContained, ResultDelayed, ResultContaining}
 	if !slices.Contains(results, o.Result) {
 		r.invalid("data.result", "must be a known result")
 	}

@@ -25,7 +25,7 @@ func (e *Engine) apply(ctx context.Context, c *cursor) *pause {
 	if err := ctx.Err(); err != nil || c.held() != nil {
 		return &pause{until: e.Now(), why: errLost}
 	}
-	failed := slices.ContainsFunc(states, func(s TargetState) bool { return s.After == "" })
+	failed := slices.ContainsFunc(states, func(s TargetState) bool { return s.After == "" && s.Dropped == "" })
 	if failed {
 		return e.short(ctx, c, states, p.failures())
 	}
@@ -39,6 +39,11 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, dr
 		r.Rotation.Targets = states
 		r.Rotation.Attempts, r.Rotation.LastError = 0, ""
 		r.Rotation.step("applied", now)
+		for _, t := range states {
+			if t.Dropped != "" {
+				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
+			}
+		}
 		if drain == 0 {
 			r.State = Revoking
 			return
@@ -66,8 +71,6 @@ func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, err
 	switch next := afterShort(*rot, c.bundle.Policy.Rule(rot.Kind), errs, e.Now()); next {
 	case Rollback:
 		return e.rollBack(ctx, c, why)
-	case Contain:
-		return e.contain(ctx, c, why)
 	case Hold:
 		return e.quarantine(ctx, c, why)
 	default:
@@ -79,7 +82,7 @@ func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, err
 func missing(states []TargetState) string {
 	text := "not every target could be updated:"
 	for _, s := range states {
-		if s.Failure != "" {
+		if s.Failure != "" && s.Dropped == "" {
 			text += fmt.Sprintf(" %s (%s);", s.Ref, s.Failure)
 		}
 	}
@@ -90,12 +93,13 @@ func missing(states []TargetState) string {
 const keepTrying AfterFailure = ""
 
 // afterShort is the policy: a leak goes forward until its deadline, everything else goes back as soon as a target
-// says no for good, or at the deadline. Going back has no way back: it is retried until the deadline, then held.
+// says no for good, or at the deadline. Going back has no way back: it is retried until the deadline, then held. A leak
+// that is to be contained goes on either way; see late.
 func afterShort(rot Rotation, rule Rule, errs map[Ref]error, now time.Time) AfterFailure {
 	late := now.After(rot.Deadline)
 	final := false
 	for _, err := range errs {
-		final = final || errors.Is(err, ErrPermanent) || errors.Is(err, ErrNotFound)
+		final = final || errors.Is(err, ErrPermanent)
 	}
 	switch {
 	case rot.Contained:
@@ -104,32 +108,10 @@ func afterShort(rot Rotation, rule Rule, errs map[Ref]error, now time.Time) Afte
 		return Hold
 	case rot.Back:
 		return keepTrying
-	case late:
+	case late && rule.AfterFailure != Contain:
 		return rule.AfterFailure
 	case final && rot.Kind != events.KindLeak && rule.AfterFailure == Rollback:
 		return Rollback
 	}
 	return keepTrying
-}
-
-// contain revokes the leaked generation although targets are missing, raises the alarm, and goes on forward.
-func (e *Engine) contain(ctx context.Context, c *cursor, why string) *pause {
-	if err := e.Revoker.Revoke(ctx, c.record().Rotation.Old.Handles); err != nil {
-		return e.retry(c, fmt.Errorf("containing: %w", err))
-	}
-	receipt := c.receipt(events.ResultContained)
-	receipt.Reason, receipt.Finished = why, e.Now()
-	if err := e.Outbox.Outcome(ctx, receipt.Outcome(c.bundle.Name)); err != nil {
-		return e.retry(c, err)
-	}
-	err := c.move(ctx, func(r *Record) {
-		r.Rotation.Contained = true
-		r.Rotation.step("contained", e.Now())
-		r.Rotation.Warnings = append(r.Rotation.Warnings, "contained: the old generation was revoked while targets were missing")
-	})
-	if err != nil {
-		return &pause{until: e.Now().Add(e.Backoff), why: err}
-	}
-	e.Log.Error().Str("bundle", c.bundle.Name).Str("why", why).Msg("contained: the leaked credential is revoked; some targets hold it still")
-	return e.retry(c, errors.New(why))
 }

@@ -17,6 +17,9 @@ import (
 // at most, an anchor that owns nothing and dies by itself.
 func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	rec := c.record()
+	if rec.Rotation.Asked == Undo {
+		return e.refuse(ctx, c, []Refusal{{Reason: Cancelled, Text: "an operator cancelled it before anything was written", Remedy: "nothing is left to do"}})
+	}
 	if busy, err := e.neighbourBusy(ctx, c.bundle); err != nil {
 		return e.retry(c, err)
 	} else if busy != "" {
@@ -213,9 +216,12 @@ func (e *Engine) neighbourBusy(ctx context.Context, b Bundle) (string, error) {
 // refuse ends a rotation that has had no effect.
 func (e *Engine) refuse(ctx context.Context, c *cursor, refusals []Refusal) *pause {
 	rot := c.record().Rotation
+	if rot.Contained {
+		return e.quarantine(ctx, c, "contained, but it cannot go forward: "+(&RefusedError{refusals}).Error())
+	}
 	e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("reason", (&RefusedError{refusals}).Error()).Msg("refused; nothing was changed")
 	receipt := c.receipt(events.ResultRefused)
 	receipt.Refusals = refusals
 	receipt.Reason = (&RefusedError{refusals}).Error()
-	return e.finish(ctx, c, receipt, nil)
+	return e.finish(ctx, c, receipt)
 }

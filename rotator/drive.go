@@ -53,6 +53,9 @@ func (e *Engine) drive(ctx context.Context, name string) {
 			return
 		}
 		if p.why != nil {
+			if p = e.late(stepCtx, c, p); p == nil {
+				continue // contained: on it goes
+			}
 			log.Warn().Str("rotation", rec.Rotation.ID).Str("state", string(rec.State)).Err(p.why).Time("again", p.until).Msg("cannot go on now; will try again")
 		}
 		e.keep(stepCtx, c)
@@ -74,7 +77,16 @@ func (e *Engine) grace(ctx context.Context) (context.Context, context.CancelFunc
 
 // step does the work of the present state. It returns nil after the record has moved.
 func (e *Engine) step(ctx context.Context, c *cursor) *pause {
-	switch c.record().State {
+	rec := c.record()
+	switch {
+	case rec.Rotation.Final != nil:
+		return e.closeUp(ctx, c)
+	case rec.Rotation.Asked == Cutoff:
+		return e.contain(ctx, c, "an operator decided so")
+	case rec.Rotation.Asked == Undo && rec.State == Applying: // a minting that had committed after all
+		return e.rollBack(ctx, c, "an operator decided so")
+	}
+	switch rec.State {
 	case Claimed:
 		return e.begin(ctx, c)
 	case Minting:

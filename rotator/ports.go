@@ -28,6 +28,8 @@ var (
 	ErrRejected = errors.New("credential is not accepted")
 	// ErrNotGone means a revocation did not take effect yet.
 	ErrNotGone = errors.New("not revoked yet")
+	// ErrIrrevocable comes together with ErrNotGone: Vault has given up, and somebody has to look.
+	ErrIrrevocable = errors.New("Vault cannot revoke it")
 )
 
 // A Handle names one thing that revoking a generation must undo. It is no secret value, but sensitive.

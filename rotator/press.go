@@ -77,36 +77,69 @@ func (e *Engine) glance(ctx context.Context, b Bundle, rule Rule) (Facts, error)
 func (p *press) all(ctx context.Context) []TargetState {
 	states := make([]TargetState, len(p.facts.Sights))
 	for i, s := range p.facts.Sights {
-		states[i] = TargetState{Ref: s.Target.Ref, Before: p.before(s)}
+		states[i] = p.begin(s)
 	}
+	defer func() { p.missing(states) }()
 	canary := true
 	for _, kind := range []Kind{Package, Action, Trigger} {
 		var rest []int
 		for i, s := range p.facts.Sights {
-			if s.Target.Kind == kind {
+			if s.Target.Kind == kind && states[i].Dropped == "" {
 				rest = append(rest, i)
 			}
 		}
-		if canary && len(rest) > 0 {
-			states[rest[0]] = p.write(ctx, states[rest[0]], p.facts.Sights[rest[0]])
-			if states[rest[0]].After == "" {
+		for canary && len(rest) > 0 {
+			first := rest[0]
+			states[first] = p.write(ctx, states[first], p.facts.Sights[first])
+			if states[first].After == "" && !errors.Is(p.errs[states[first].Ref], ErrNotFound) {
 				return states
 			}
-			rest, canary = rest[1:], false
+			canary = states[first].After == "" // a target that is gone warns of nothing
+			rest = rest[1:]
 		}
 		p.parallel(ctx, states, rest)
 	}
 	return states
 }
 
-// before keeps the version from the first time the rotation saw the target.
-func (p *press) before(s Sight) string {
+// begin keeps what the rotation knows of a target: the version when it first saw it, and whether it goes on without.
+func (p *press) begin(s Sight) TargetState {
+	state := TargetState{Ref: s.Target.Ref, Before: s.Observed.Version}
 	for _, t := range p.rot.Targets {
-		if t.Ref == s.Target.Ref && t.Before != "" {
-			return t.Before
+		if t.Ref != s.Target.Ref {
+			continue
+		}
+		if t.Before != "" {
+			state.Before = t.Before
+		}
+		state.Missing = t.Missing
+		if t.Missing.IsZero() { // an operator's word stays; what was missing may have come back
+			state.Dropped = t.Dropped
 		}
 	}
-	return s.Observed.Version
+	return state
+}
+
+// goneAfter is how long a target has to be missing until that counts: longer than any cache of the host lags behind.
+const goneAfter = cacheLag
+
+// missing notes which targets the host says do not exist, and goes on without those that have been missing for long.
+// When none is left something else is wrong, and nothing is dropped.
+func (p *press) missing(states []TargetState) {
+	now := p.e.Now()
+	left := slices.ContainsFunc(states, func(s TargetState) bool { return s.After != "" })
+	for i := range states {
+		s := &states[i]
+		switch {
+		case s.After != "":
+			s.Missing = time.Time{}
+		case !errors.Is(p.errs[s.Ref], ErrNotFound): // not looked at in this pass
+		case s.Missing.IsZero():
+			s.Missing = now
+		case left && now.Sub(s.Missing) >= goneAfter:
+			s.Dropped = "it does not exist any more since " + s.Missing.UTC().Format(time.RFC3339) + "; the rotation went on without it"
+		}
+	}
 }
 
 func (p *press) parallel(ctx context.Context, states []TargetState, rest []int) {

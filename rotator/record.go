@@ -123,6 +123,9 @@ type Rotation struct {
 	LastError string               `json:"last_error,omitempty"`
 	Redone    int                  `json:"redone,omitempty"`  // times that targets were overwritten by somebody else
 	HeldIn    State                `json:"held_in,omitempty"` // state that was quarantined
+	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
+	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
+	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published
 }
 
 // TargetState is what a rotation knows of one target.
@@ -131,22 +134,9 @@ type TargetState struct {
 	Before  string `json:"before,omitempty"`  // version before the PUT
 	After   string `json:"after,omitempty"`   // version of the PUT; empty: not written yet
 	Failure string `json:"failure,omitempty"` // why it could not be written
-}
 
-// A Receipt is what remains of a finished rotation.
-type Receipt struct {
-	Rotation    string               `json:"rotation"`
-	Result      string               `json:"result"` // rotated, rolled-back, refused, contained
-	Kind        events.Kind          `json:"kind"`
-	Events      []Waiting            `json:"events"`
-	VersionFrom int                  `json:"version_from"`
-	VersionTo   int                  `json:"version_to,omitempty"`
-	Targets     []TargetState        `json:"targets,omitempty"`
-	Steps       map[string]time.Time `json:"steps,omitempty"`
-	Refusals    []Refusal            `json:"refusals,omitempty"`
-	Warnings    []string             `json:"warnings,omitempty"`
-	Reason      string               `json:"reason,omitempty"`
-	Finished    time.Time            `json:"finished"`
+	Missing time.Time `json:"missing,omitzero"`  // since when the host says that it does not exist
+	Dropped string    `json:"dropped,omitempty"` // why the rotation goes on without it
 }
 
 // Bounds on what a record keeps.
@@ -199,7 +189,7 @@ func (r *Record) Take(w Waiting, now time.Time) bool {
 	if n := len(r.Seen) - maxSeen; n > 0 {
 		r.Seen = slices.Delete(r.Seen, 0, n)
 	}
-	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
+	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
 		rot.Events = append(rot.Events, w)
 		if w.Kind == events.KindLeak {
 			rot.Kind = w.Kind
@@ -283,50 +273,4 @@ func mostUrgent(ws []Waiting) events.Kind {
 		}
 	}
 	return events.KindManual
-}
-
-// remember adds a receipt and keeps the record well below what NATS takes in one message: older receipts lose a long
-// list of targets, and the oldest themselves. What they said is on the outcome stream as well.
-func (r *Record) remember(receipt Receipt) {
-	for i := range r.History {
-		if len(r.History[i].Targets) > keptTargets {
-			r.History[i].Targets = nil
-		}
-	}
-	r.History = append(r.History, receipt)
-	for len(r.History) > 1 {
-		if raw, err := r.Encode(); len(r.History) <= maxHistory && (err != nil || len(raw) <= maxRecord) {
-			return
-		}
-		r.History = slices.Delete(r.History, 0, 1)
-	}
-}
-
-// Last is the receipt of the newest finished rotation, or nil.
-func (r Record) Last() *Receipt {
-	if len(r.History) == 0 {
-		return nil
-	}
-	return &r.History[len(r.History)-1]
-}
-
-// Exposure is the time from the first event in the stream until every target was updated, and until the old
-// credential was proven dead, as far as the rotation got.
-func (r Receipt) Exposure() map[string]time.Duration {
-	out := make(map[string]time.Duration)
-	if len(r.Events) == 0 {
-		return out
-	}
-	first := r.Events[0].Stored
-	for _, w := range r.Events {
-		if w.Stored.Before(first) {
-			first = w.Stored
-		}
-	}
-	for until, step := range map[string]string{"updated": "applied", "dead": "proven-dead"} {
-		if at, ok := r.Steps[step]; ok {
-			out[until] = at.Sub(first)
-		}
-	}
-	return out
 }

@@ -24,6 +24,7 @@ const (
 	KeyCollision   Reason = "key-collision"        // two bundles, or two keys, deliver one parameter
 	BadTemplate    Reason = "template"             // a composed value cannot be built
 	ProbeFailed    Reason = "candidate-not-usable" // what Vault minted was not accepted, several times
+	Cancelled      Reason = "cancelled"            // an operator decided so before anything was written
 )
 
 // A Refusal is one reason with what it is about and what to do.

@@ -49,9 +49,7 @@ func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 		return nil, err
 	}
 	suspects := slices.DeleteFunc(slices.Clone(facts.Sights), func(s Sight) bool {
-		return s.Err == nil && slices.ContainsFunc(rot.Targets, func(t TargetState) bool {
-			return t.Ref == s.Target.Ref && t.After == s.Observed.Version
-		})
+		return slices.ContainsFunc(rot.Targets, func(t TargetState) bool { return t.Ref == s.Target.Ref && t.settled(s) })
 	})
 	if len(suspects) == 0 {
 		return nil, nil
@@ -71,6 +69,15 @@ func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 		out = append(out, s.Target.Ref.String())
 	}
 	return out, nil
+}
+
+// settled reports whether a target needs no look at its values: nobody has written since our PUT, or the rotation goes
+// on without it - unless it was deleted and is back.
+func (t TargetState) settled(s Sight) bool {
+	if t.Dropped != "" {
+		return t.Missing.IsZero() || errors.Is(s.Err, ErrNotFound)
+	}
+	return s.Err == nil && t.After == s.Observed.Version
 }
 
 // maxRedone bounds how often overwritten targets are applied again before an operator is asked.
@@ -96,10 +103,10 @@ func (e *Engine) again(ctx context.Context, c *cursor, drifted []string) *pause 
 // revoke kills the generation that lost, until it is gone, and proves that it is dead.
 func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
 	rot := c.record().Rotation
-	victim, live, result := rot.Old, rot.New, events.ResultRotated
+	victim, result := rot.Old, events.ResultRotated
 	switch {
 	case rot.Back:
-		victim, live, result = rot.New, rot.Old, events.ResultRolledBack
+		victim, result = rot.New, events.ResultRolledBack
 	case rot.Contained:
 		result = events.ResultContained
 	}
@@ -117,7 +124,7 @@ func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
 	}
 	receipt := c.receipt(result)
 	receipt.Steps = withSteps(rot.Steps, map[string]time.Time{"revoked": revoked, "proven-dead": e.Now()})
-	return e.finish(ctx, c, receipt, &live)
+	return e.finish(ctx, c, receipt)
 }
 
 func withSteps(steps, more map[string]time.Time) map[string]time.Time {

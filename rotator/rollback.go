@@ -8,7 +8,7 @@ func (e *Engine) rollBack(ctx context.Context, c *cursor, why string) *pause {
 	patience := max(rule.ContainWithin, DefaultPatience)
 	err := c.move(ctx, func(r *Record) {
 		r.State = RollingBack
-		r.Rotation.Back = true
+		r.Rotation.Back, r.Rotation.Asked = true, ""
 		r.Rotation.LastError = why
 		r.Rotation.Attempts = 0
 		r.Rotation.Deadline = e.Now().Add(patience)

@@ -37,7 +37,8 @@ type world struct {
 	minted   int
 	writes   []string // every external write, in order
 	calls    map[string]int
-	contain  bool // a dead credential may be bound
+	contain  bool             // a dead credential may be bound
+	outage   map[string]error // what a call answers while its system is away
 	violated []string
 	fault    func(n int, point string) fault
 }
@@ -147,7 +148,7 @@ func (p *ports) read(call string) error {
 		return errDead
 	}
 	p.calls[call]++
-	return nil
+	return p.outage[call]
 }
 
 // write performs one external write under the fault script. unknown is what a lost answer looks like here.
@@ -158,6 +159,9 @@ func (p *ports) write(point string, unknown error, do func() error) error {
 		return errDead
 	}
 	p.calls[point]++
+	if err := p.outage[point]; err != nil {
+		return err
+	}
 	f := none
 	if p.fault != nil {
 		f = p.fault(len(p.writes), point)

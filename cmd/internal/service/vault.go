@@ -28,6 +28,9 @@ var (
 	_ rotator.Revoker = (*vault)(nil)
 )
 
+// errIrrevocable is both: not gone, and not going by itself.
+var errIrrevocable = fmt.Errorf("%w, %w", rotator.ErrNotGone, rotator.ErrIrrevocable)
+
 // vaultError translates what the client says into what the core decides on. A deleted version counts as missing.
 func vaultError(err error) error {
 	if err == nil {
@@ -37,7 +40,7 @@ func vaultError(err error) error {
 		{vaultsrc.ErrUnknownOutcome, rotator.ErrUnknown},
 		{vaultsrc.ErrConflict, rotator.ErrConflict},
 		{vaultsrc.ErrNotGone, rotator.ErrNotGone},
-		{vaultsrc.ErrIrrevocable, rotator.ErrNotGone},
+		{vaultsrc.ErrIrrevocable, errIrrevocable},
 		{vaultsrc.ErrUnavailable, rotator.ErrUnavailable},
 		{vaultsrc.ErrNotFound, rotator.ErrNotFound},
 		{vaultsrc.ErrDeleted, rotator.ErrNotFound},

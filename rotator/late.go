@@ -1,0 +1,104 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// late looks at a rotation that cannot go on now. Past the time its policy allows, a leak is contained if the policy
+// says so; for everything else the alarm is raised, once, and the rotation keeps trying. A lease that Vault has given
+// up on is an alarm at once.
+func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
+	rec := c.record()
+	rot := rec.Rotation
+	rule := c.bundle.Policy.Rule(rot.Kind)
+	patience := rule.ContainWithin
+	if patience == 0 {
+		patience = DefaultPatience
+	}
+	now := e.Now()
+	overdue := now.After(rot.Started.Add(patience))
+	if overdue && rot.containable(rec.State) && rule.AfterFailure == Contain {
+		return e.contain(ctx, c, "the containment deadline has passed: "+p.why.Error())
+	}
+	if rot.Alarmed || !overdue && !errors.Is(p.why, ErrIrrevocable) {
+		return p
+	}
+	why := fmt.Sprintf("it is %s since %s: %v", rec.State, rot.Started.UTC().Format(time.RFC3339), p.why)
+	if err := e.alarm(ctx, c, events.ResultDelayed, why); err != nil {
+		return p
+	}
+	if err := c.move(ctx, func(r *Record) { r.Rotation.Alarmed = true }); err != nil {
+		return &pause{until: p.until, why: err}
+	}
+	e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("state", string(rec.State)).AnErr("why", p.why).Msg("late; still trying")
+	return p
+}
+
+// alarm publishes what a rotation raises on its way.
+func (e *Engine) alarm(ctx context.Context, c *cursor, result, why string) error {
+	receipt := c.receipt(result)
+	receipt.Reason, receipt.Finished = why, e.Now()
+	if err := e.Outbox.Outcome(ctx, receipt.Outcome(c.bundle.Name)); err != nil {
+		return fmt.Errorf("publishing the alarm: %w", err)
+	}
+	return nil
+}
+
+// containable reports a leak that still has its old generation, on its way forward.
+func (rot *Rotation) containable(s State) bool {
+	return rot.Kind == events.KindLeak && !rot.Contained && !rot.Back && slices.Contains([]State{Claimed, Minting, Applying}, s)
+}
+
+// contain revokes the old generation although targets are missing, raises the alarm, and goes on forward. It may come
+// at any time before the old generation is revoked anyway, also before anything was planned.
+func (e *Engine) contain(ctx context.Context, c *cursor, why string) *pause {
+	old, err := e.victim(ctx, c)
+	if err != nil {
+		return e.retry(c, fmt.Errorf("containing: %w", err))
+	}
+	if err := c.held(); err != nil {
+		return &pause{until: e.Now(), why: err}
+	}
+	if err := e.Revoker.Revoke(ctx, old.Handles); err != nil {
+		return e.retry(c, fmt.Errorf("containing: %w", err))
+	}
+	if err := e.alarm(ctx, c, events.ResultContaining, why); err != nil {
+		return e.retry(c, err)
+	}
+	err = c.move(ctx, func(r *Record) {
+		r.Rotation.Contained, r.Rotation.Asked = true, ""
+		r.Rotation.step("contained", e.Now())
+		r.Rotation.warn("contained: the old generation was revoked while targets were missing")
+		r.NotBefore = time.Time{}
+	})
+	if err != nil {
+		return &pause{until: e.Now().Add(e.Backoff), why: err}
+	}
+	e.Log.Error().Str("bundle", c.bundle.Name).Str("why", why).Msg("contained: the old credential is revoked; some targets may hold it still")
+	return nil
+}
+
+// victim is the generation that containment revokes: known since planning, and looked up before that.
+func (e *Engine) victim(ctx context.Context, c *cursor) (Generation, error) {
+	if rot := c.record().Rotation; rot.Base > 0 {
+		return rot.Old, nil
+	}
+	base, err := e.Secrets.Read(ctx, c.bundle.Secret, 0)
+	if err != nil {
+		return Generation{}, err
+	}
+	return e.oldGeneration(ctx, c, base)
+}
+
+// warn adds a line to the receipt, once.
+func (rot *Rotation) warn(text string) {
+	if !slices.Contains(rot.Warnings, text) {
+		rot.Warnings = append(rot.Warnings, text)
+	}
+}
