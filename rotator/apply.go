@@ -44,7 +44,7 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, dr
 				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
 			}
 		}
-		if drain == 0 {
+		if drain == 0 || r.Rotation.Contained { // what is dead already needs no overlap
 			r.State = Revoking
 			return
 		}

@@ -80,6 +80,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	sweep := time.NewTicker(e.Lease)
 	defer sweep.Stop()
 	for {
+		if found := e.view.damaged(); len(found) > 0 {
+			workers.Go(func() { e.raiseDamaged(ctx, found) })
+		}
 		next := e.dispatch(ctx, &workers, busy, done)
 		select {
 		case <-ctx.Done():
@@ -191,10 +194,11 @@ type view struct {
 	recs map[string]Record
 	revs map[string]uint64
 	bad  map[string]error
+	told map[string]uint64 // revision of a damaged record that has been raised
 }
 
 func newView() *view {
-	return &view{recs: make(map[string]Record), revs: make(map[string]uint64), bad: make(map[string]error)}
+	return &view{recs: make(map[string]Record), revs: make(map[string]uint64), bad: make(map[string]error), told: make(map[string]uint64)}
 }
 
 func (v *view) put(key string, s Stored) {
@@ -205,9 +209,12 @@ func (v *view) put(key string, s Stored) {
 	}
 	v.revs[key] = s.Revision
 	rec, err := DecodeRecord(s.Value)
+	if err == nil && rec.Bundle != key {
+		err = fmt.Errorf("%w: it is about bundle %q", ErrBadRecord, rec.Bundle)
+	}
 	if err != nil {
 		delete(v.recs, key)
-		v.bad[key] = err
+		v.bad[key] = fmt.Errorf("bundle %s: %w", key, err)
 		return
 	}
 	delete(v.bad, key)

@@ -21,23 +21,30 @@ func (e *UnmatchedError) DeadLetter() (reason, remedy string) { return "unmatche
 
 // Accept takes an event into the journal: it finds the bundles and puts the event into each one's record by
 // compare-and-swap. When it returns nil the event may be acknowledged: it will be worked off without any further
-// delivery. The same event again changes nothing. stored is when the stream stored it.
+// delivery. The same event again changes nothing. stored is when the stream stored it. A record that cannot be read
+// holds up its own bundle only: the others take the event, and the error brings it back for the one.
 func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
 	hits, err := e.resolver.resolve(ctx, ev)
 	if err != nil {
 		return err
 	}
+	var unread error
 	for _, h := range hits {
 		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity()}
 		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
 			w.NotBefore = ev.Offboarding.EffectiveAt
 		}
-		if err := e.enqueue(ctx, h.Bundle, w); err != nil {
+		err := e.enqueue(ctx, h.Bundle, w)
+		if errors.Is(err, ErrBadRecord) || errors.Is(err, ErrNewerRecord) {
+			unread = errors.Join(unread, err)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("journalling the event for bundle %s: %w", h.Bundle, err)
 		}
 		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Msg("event accepted")
 	}
-	return nil
+	return unread
 }
 
 // enqueue puts the event into one record. When nobody works on the bundle and a worker is free here, the same

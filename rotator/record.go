@@ -16,6 +16,9 @@ const RecordVersion = 1
 // ErrNewerRecord says that a journal record was written by a newer program; it is left alone.
 var ErrNewerRecord = errors.New("journal record is from a newer version of rotator")
 
+// ErrBadRecord says that a journal record cannot be read; it is left alone, and its bundle waits for an operator.
+var ErrBadRecord = errors.New("journal record is damaged")
+
 // State of a bundle's record.
 type State string
 
@@ -149,20 +152,27 @@ const (
 	keptTargets = 50 // of an older receipt; a longer list is dropped
 )
 
-// DecodeRecord reads a record. It fails with ErrNewerRecord for a format it does not know.
+// DecodeRecord reads a record. It fails with ErrNewerRecord for a format it does not know, and with ErrBadRecord for
+// anything else that makes no sense.
 func DecodeRecord(raw []byte) (Record, error) {
 	var r Record
-	if err := json.Unmarshal(raw, &r); err != nil {
-		return Record{}, fmt.Errorf("decoding a journal record: %w", err)
+	var form struct {
+		V int `json:"v"`
 	}
-	if r.V > RecordVersion {
-		return Record{}, fmt.Errorf("%w: bundle %q has format %d, this program knows %d; start the newer program", ErrNewerRecord, r.Bundle, r.V, RecordVersion)
+	if err := json.Unmarshal(raw, &form); err != nil {
+		return Record{}, fmt.Errorf("%w: it is no JSON object", ErrBadRecord)
+	}
+	if form.V > RecordVersion { // the rest may be of any shape
+		return Record{}, fmt.Errorf("%w: it has format %d, this program knows %d; start the newer program", ErrNewerRecord, form.V, RecordVersion)
+	}
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrBadRecord, err)
 	}
 	if r.V < 1 || r.Bundle == "" || moves(r.State) == nil {
-		return Record{}, fmt.Errorf("decoding a journal record: version %d, bundle %q, state %q do not make sense", r.V, r.Bundle, r.State)
+		return Record{}, fmt.Errorf("%w: version %d, bundle %q, state %q do not make sense", ErrBadRecord, r.V, r.Bundle, r.State)
 	}
 	if r.State != Idle && r.Rotation == nil {
-		return Record{}, fmt.Errorf("decoding a journal record: bundle %q is %s without a rotation", r.Bundle, r.State)
+		return Record{}, fmt.Errorf("%w: bundle %q is %s without a rotation", ErrBadRecord, r.Bundle, r.State)
 	}
 	return r, nil
 }

@@ -1,0 +1,115 @@
+package rotator
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// chainOf makes n sealed receipts as they are published.
+func chainOf(t *testing.T, bundle string, n int) (published []events.Outcome, last *Receipt) {
+	t.Helper()
+	for i := range n {
+		r := Receipt{Bundle: bundle, Rotation: fmt.Sprint("r", i), Result: events.ResultRotated, Kind: events.KindLeak, Finished: time.Date(2026, 1, i+1, 0, 0, 0, 0, time.UTC)}
+		sealed, err := r.seal(last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		published = append(published, sealed.Outcome(bundle))
+		last = &sealed
+	}
+	return published, last
+}
+
+func TestChain(t *testing.T) {
+	alarm := events.Outcome{Rotation: "r0", Bundle: "a", Result: events.ResultDelayed}
+	for name, tc := range map[string]struct {
+		tamper func(os []events.Outcome) []events.Outcome
+		broken int // number at which it shows; 0: intact
+	}{
+		"intact":                    {func(os []events.Outcome) []events.Outcome { return os }, 0},
+		"published twice":           {func(os []events.Outcome) []events.Outcome { return append(os[:2:2], os[1:]...) }, 0},
+		"alarms between":            {func(os []events.Outcome) []events.Outcome { return slices.Insert(os, 2, alarm) }, 0},
+		"the first are past":        {func(os []events.Outcome) []events.Outcome { return os[2:] }, 0},
+		"one removed":               {func(os []events.Outcome) []events.Outcome { return slices.Delete(os, 2, 3) }, 4},
+		"the last removed":          {func(os []events.Outcome) []events.Outcome { return os[:4] }, 5},
+		"all removed":               {func(os []events.Outcome) []events.Outcome { return nil }, 5},
+		"two swapped":               {func(os []events.Outcome) []events.Outcome { os[2], os[3] = os[3], os[2]; return os }, 4},
+		"text changed":              {func(os []events.Outcome) []events.Outcome { os[1].Receipt += " "; return os }, 2},
+		"no receipt":                {func(os []events.Outcome) []events.Outcome { os[1].Receipt = ""; return os }, 2},
+		"outcome says another word": {func(os []events.Outcome) []events.Outcome { os[3].Result = events.ResultRolledBack; return os }, 4},
+		"replaced with a good hash": {func(os []events.Outcome) []events.Outcome {
+			os[1].Receipt = strings.Replace(os[1].Receipt, `"leak"`, `"manual"`, 1)
+			os[1].ReceiptHash = hashOf(os[1].Receipt)
+			return os
+		}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			published, last := chainOf(t, "a", 5)
+			other, _ := chainOf(t, "b", 2)
+			c, err := VerifyChain("a", tc.tamper(append(other, published...)[2:]), last)
+			broken, is := errors.AsType[*ChainError](err)
+			if tc.broken == 0 && (err != nil || c.Last != 5 || c.Hash != last.Hash) {
+				t.Errorf("%+v, %v", c, err)
+			}
+			if tc.broken > 0 && (!is || broken.Number != tc.broken) {
+				t.Errorf("broken at %+v, want %d", broken, tc.broken)
+			}
+		})
+	}
+}
+
+// TestReceiptsOfRotationsAreChained from the outcome stream to the journal, also when processes die between them.
+func TestReceiptsOfRotationsAreChained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 60)
+		b.Policy = Policy{events.KindLeak: {AfterFailure: Hold}}
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		p2 := w.start("r2", map[string]Bundle{"checkout": b}, io.Discard)
+		defer func() { p.end(); p2.end() }()
+		var inOrder []events.Outcome
+		for i := range 4 {
+			w.mu.Lock()
+			died := false
+			w.fault = func(_ int, point string) fault { // once per rotation: published, then the process dies
+				if point == "outcome" && !died {
+					died = true
+					return dieAfter
+				}
+				return none
+			}
+			w.mu.Unlock()
+			if err := p.Accept(t.Context(), leak(fmt.Sprint("e", i), "checkout"), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if !w.settled(time.Hour) {
+				t.Fatal("not settled")
+			}
+			inOrder = append(inOrder, w.outcomes[w.record(t, "checkout").Last().Rotation+" "+events.ResultRotated])
+			for _, dead := range []**process{&p, &p2} {
+				if (*dead).ports.died() {
+					(*dead).end()
+					*dead = w.start(fmt.Sprint("r", i+3), map[string]Bundle{"checkout": b}, io.Discard)
+				}
+			}
+		}
+		rec := w.record(t, "checkout")
+		if c, err := VerifyChain("checkout", inOrder, rec.Last()); err != nil || c.First != 1 || c.Last != 4 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if !rec.History[0].Shortened || rec.History[3].Shortened || inOrder[0].Targets == nil {
+			t.Error("old receipts with many targets are to be shortened in the journal, not in the stream")
+		}
+		if o := inOrder[3]; o.Receipt == "" || len(o.Receipt) < 1000 || strings.Contains(o.Receipt, canary) {
+			t.Errorf("receipt text: %s", o.Receipt)
+		}
+	})
+}
