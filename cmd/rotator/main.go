@@ -105,6 +105,7 @@ func rootCommand() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.validate() }
-	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), resumeCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
+	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), receiptCommand(g),
+		resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
 	return root
 }

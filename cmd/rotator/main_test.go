@@ -206,7 +206,7 @@ func TestAFirstHour(t *testing.T) {
 			t.Errorf("%s: %d %s", name, code, errs)
 		}
 	}
-	if code, _, errs := call(t, "resume", "-c", file, "app"); code != exitFailed || !strings.Contains(errs, "nothing to resume") {
+	if code, _, errs := call(t, "resume", "-c", file, "app"); code != exitFailed || !strings.Contains(errs, "nothing is being rotated") {
 		t.Errorf("resume of an idle bundle: %d %s", code, errs)
 	}
 	event := filepath.Join(t.TempDir(), "event.json")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,14 @@ type Row struct {
 	Timeout     time.Duration // of an action
 	Binding     string        // of a package: "ns/package" of the provider
 	Updated     time.Time
+}
+
+// Path is the name by which the row is read: "name", or "package/name".
+func (r Row) Path() string {
+	if _, pkg, packaged := strings.Cut(r.Namespace, "/"); packaged {
+		return pkg + "/" + r.Name
+	}
+	return r.Name
 }
 
 // ListActions returns all actions of the namespace, packaged ones included.

@@ -12,8 +12,32 @@ import (
 	"github.com/openwhisk-rotator/rotator/rotator/whisk"
 )
 
-// Observe makes one GET, plus one for the package or provider whose parameters the host merges in.
+// Observe makes one GET, plus one for the package or provider whose parameters the host merges in. That something does not
+// exist is believed only when the host's list agrees, because a GET may be answered from a cache.
 func (hs hosts) Observe(ctx context.Context, r rotator.Ref, seen *rotator.Seen) (rotator.Observed, error) {
+	o, err := hs.observe(ctx, r, seen)
+	if errors.Is(err, rotator.ErrNotFound) && !strings.HasPrefix(r.Name, "/") { // another namespace cannot be listed
+		listed, lerr := hs.listed(ctx, r)
+		switch {
+		case lerr != nil:
+			return o, fmt.Errorf("reading %s: not found, and the list cannot be read: %w", r, whiskError(lerr))
+		case listed:
+			return o, fmt.Errorf("reading %s: not found, but the list has it: %w", r, rotator.ErrUnavailable)
+		}
+	}
+	return o, err
+}
+
+// listed looks for an entity in the list of its namespace.
+func (hs hosts) listed(ctx context.Context, r rotator.Ref) (bool, error) {
+	list := map[rotator.Kind]func(context.Context) ([]whisk.Row, error){
+		rotator.Action: hs[r.Host].client.ListActions, rotator.Package: hs[r.Host].client.ListPackages, rotator.Trigger: hs[r.Host].client.ListTriggers,
+	}[r.Kind]
+	rows, err := list(ctx)
+	return slices.ContainsFunc(rows, func(row whisk.Row) bool { return row.Path() == r.Name }), err
+}
+
+func (hs hosts) observe(ctx context.Context, r rotator.Ref, seen *rotator.Seen) (rotator.Observed, error) {
 	switch r.Kind {
 	case rotator.Action:
 		return hs.action(ctx, r, seen)
