@@ -325,7 +325,12 @@ func TestInventoryAndAVaultThatIsIll(t *testing.T) {
 		cfg := s.cfg
 		cfg.Timeout = timeout
 		cfg.WrapTransport = func(next http.RoundTripper) http.RoundTripper {
-			return failing{next: next, path: path, status: status}
+			return roundTripper(func(q *http.Request) (*http.Response, error) {
+				if !strings.HasSuffix(q.URL.Path, path) {
+					return next.RoundTrip(q)
+				}
+				return &http.Response{StatusCode: status, Request: q, Header: http.Header{}, Body: http.NoBody}, nil
+			})
 		}
 		return newClient(t, cfg).Inventory(t.Context(), s.scope)
 	}
@@ -341,18 +346,4 @@ func TestInventoryAndAVaultThatIsIll(t *testing.T) {
 	if err != nil || len(inv.Unchecked) != 1 || errors.Is(inv.Unchecked[0].Why, ErrForbidden) || inv.Unchecked[0].Remedy == "" {
 		t.Errorf("a role that does not exist: %v, %v", inv.Unchecked, err)
 	}
-}
-
-// failing answers calls of one path by itself.
-type failing struct {
-	next   http.RoundTripper
-	path   string
-	status int
-}
-
-func (f failing) RoundTrip(q *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(q.URL.Path, f.path) {
-		return f.next.RoundTrip(q)
-	}
-	return &http.Response{StatusCode: f.status, Request: q, Header: http.Header{}, Body: http.NoBody}, nil
 }

@@ -97,14 +97,27 @@ func (c *Client) revokeSecretID(ctx context.Context, h Handle) error {
 	return c.awaitGone(ctx, h)
 }
 
-// awaitGone polls until Vault does not know h any more.
+// awaitGone polls until Vault does not know h any more. A token that is just being revoked, by somebody else perhaps,
+// is refused in the same words as a client that may not look at tokens: only time tells them apart.
 func (c *Client) awaitGone(ctx context.Context, h Handle) error {
-	return c.poll(ctx, func() (bool, error) { return c.gone(ctx, h) }, func() []string {
+	var denied error
+	err := c.poll(ctx, func() (bool, error) {
+		gone, err := c.gone(ctx, h)
+		denied = nil
+		if (h.Kind == KindAnchor || h.Kind == KindToken) && errors.Is(err, ErrForbidden) {
+			denied, err = err, nil
+		}
+		return gone, err
+	}, func() []string {
 		if h.Kind == KindLease {
 			return []string{h.ID}
 		}
 		return nil
 	})
+	if err != nil && denied != nil {
+		return denied
+	}
+	return err
 }
 
 // poll calls done until it says so. When time is over, the reason is a RevokeError if Vault has given up on one
