@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -102,6 +104,32 @@ func TestInventoryStopsWhenAskedTo(t *testing.T) {
 	}
 	if calls := s.calls.take(); len(calls) > 2+width {
 		t.Errorf("%d calls, most of them after the end", len(calls))
+	}
+}
+
+func TestInventoryLeavesVaultToTheRotations(t *testing.T) {
+	var running, most atomic.Int32
+	full := make(chan struct{}) // closed when as many run as may
+	var once sync.Once
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := each(ctx, make([]string, 20*width), func(ctx context.Context, _ string) error {
+		n := running.Add(1)
+		defer running.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		if n == width {
+			once.Do(func() { close(full) })
+		}
+		select {
+		case <-full:
+		case <-ctx.Done():
+		}
+		runtime.Gosched()
+		return ctx.Err()
+	})
+	if err != nil || most.Load() != width {
+		t.Errorf("%d calls at a time, want %d, %v", most.Load(), width, err)
 	}
 }
 
