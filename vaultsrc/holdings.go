@@ -44,7 +44,10 @@ func (c *Client) lease(ctx context.Context, path, id string) (Holding, bool, err
 	if err != nil {
 		return Holding{}, false, err
 	}
-	h := Holding{Handle: Handle{Kind: KindLease, ID: id}, Path: path, Created: r.time("issue_time"), Expires: r.time("expire_time")}
+	h := Holding{
+		Handle: Handle{Kind: KindLease, ID: id}, Path: path,
+		Created: r.time("issue_time"), Expires: r.time("expire_time"),
+	}
 	if !h.Expires.IsZero() && r.number("ttl") < 0 { // by Vault's clock, so that asking cannot renew it
 		h.Irrevocable, err = c.givenUp(ctx, id)
 	}
@@ -65,7 +68,9 @@ func (c *Client) secretIDs(ctx context.Context, role string) ([]Holding, error) 
 		if errors.Is(err, ErrNotFound) || said(err, "failed to find accessor") {
 			return nil
 		}
-		h := Holding{Handle: Handle{Kind: KindSecretID, ID: accessor, Path: role}, Path: role, Created: r.time("creation_time")}
+		h := Holding{
+			Handle: Handle{Kind: KindSecretID, ID: accessor, Path: role}, Path: role, Created: r.time("creation_time"),
+		}
 		meta := c.claim(r, "metadata")
 		h.Rotation, h.Bundle = meta["rotation"], meta["bundle"]
 		if r.number("secret_id_ttl") > 0 {

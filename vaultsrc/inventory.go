@@ -73,7 +73,8 @@ func (c *Client) Inventory(ctx context.Context, s Scope) (Inventory, error) {
 		}
 	}
 	slices.SortFunc(inv.Holdings, func(a, b Holding) int {
-		return cmp.Or(cmp.Compare(a.Handle.Kind, b.Handle.Kind), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Handle.ID, b.Handle.ID))
+		return cmp.Or(cmp.Compare(a.Handle.Kind, b.Handle.Kind), cmp.Compare(a.Path, b.Path),
+			cmp.Compare(a.Handle.ID, b.Handle.ID))
 	})
 	return inv, nil
 }

@@ -22,9 +22,9 @@ func (e *RevokeError) Error() string {
 	if !e.Irrevocable {
 		return fmt.Sprintf("%v: the backend refuses: %s: Vault goes on trying for some minutes", ErrNotGone, e.Text)
 	}
-	return fmt.Sprintf("%v: %s: the credential is still alive: repair the backend, then revoke again (by hand: vault lease "+
-		"revoke -sync %s); only after deleting the credential in the backend yourself: vault lease revoke -force -prefix %s",
-		ErrIrrevocable, e.Text, e.Handle.ID, e.Handle.ID)
+	return fmt.Sprintf("%v: %s: the credential is still alive: repair the backend, then revoke again (by hand: "+
+		"vault lease revoke -sync %s); only after deleting the credential in the backend yourself: "+
+		"vault lease revoke -force -prefix %s", ErrIrrevocable, e.Text, e.Handle.ID, e.Handle.ID)
 }
 
 // Unwrap gives the classes.
@@ -68,7 +68,8 @@ func (c *Client) stuck(ctx context.Context, leases []string) error {
 			break
 		}
 		if dead, _ := c.givenUp(ctx, id); dead {
-			return &RevokeError{Handle: Handle{Kind: KindLease, ID: id}, Text: "see Vault's log for the reason", Irrevocable: true}
+			h := Handle{Kind: KindLease, ID: id}
+			return &RevokeError{Handle: h, Text: "Vault's log has the reason", Irrevocable: true}
 		}
 	}
 	return fmt.Errorf("%w: Vault is still working on it", ErrNotGone)
