@@ -30,6 +30,7 @@ type Config struct {
 	CACertFile string // PEM; empty: the system's
 	Auth       Auth
 	Anchor     AnchorConfig
+	Owner      string        // names this installation in the metadata of what it makes; needed when several share a Vault
 	Timeout    time.Duration // of one call, retries included
 	Logger     zerolog.Logger
 	MaxCalls   int // calls under way at a time, whoever makes them

@@ -11,7 +11,13 @@
 // ([Client.CreateAnchor]) that dies within minutes unless [Client.Confirm] extends it, so that neither a
 // crash leaves an orphan nor the end of our own login revokes what is in use.
 //
-// Revoked means gone: [Client.Revoke] and [Client.Abort] return nil only when Vault says that nothing is left.
+// Revoked means gone: [Client.Revoke] and [Client.Abort] return nil only when Vault says that nothing is left. What
+// the backend refuses to end, or Vault has given up, is a [RevokeError]; revoking it again after a repair ends it.
+//
+// Nothing is lost sight of: [Client.Inventory] lists what lives in Vault. What carries our metadata and is in no
+// journal is astray, and Revoke ends it by its handle. Leases carry none, so that a lease in no journal may as well
+// be another client's. Installations that share a Vault need a Config.Owner each; an anchor role each keeps only
+// their tokens apart.
 //
 // Values travel as secret.Value. No error and no log line holds one; messages from Vault that contain a value
 // of the request are dropped.
@@ -31,6 +37,7 @@
 //
 // The login needs read and update on kv data, update on auth/token/create/<anchor role>, on
 // auth/token/{lookup,renew,revoke}-accessor and on sys/leases/{lookup,renew,revoke}, and list with sudo
-// on sys/leases/lookup/<mint path>, which is what proves that an aborted mint left nothing.
-// It needs no right to mint leases itself: only anchors have it.
+// on sys/leases/lookup/<mint path>, which is what proves that an aborted mint left nothing. Inventory needs list with
+// sudo on auth/token/accessors, too; and with list and sudo on sys/leases/lookup/auth/token/create/<anchor role> it
+// need not look at every token in Vault. The login needs no right to mint leases itself: only anchors have it.
 package vaultsrc

@@ -62,6 +62,7 @@ path "sys/leases/lookup" { capabilities = ["update"] }
 path "sys/leases/renew" { capabilities = ["update"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 path "sys/leases/lookup/%s/creds/*" { capabilities = ["list", "sudo"] }
+path "sys/leases/lookup/auth/token/create/%s/*" { capabilities = ["list", "sudo"] }
 path "sys/policies/password/+/generate" { capabilities = ["read"] }
 path "auth/token/accessors" { capabilities = ["list", "sudo"] }
 path "auth/token/create" { capabilities = ["update"] }
@@ -70,7 +71,7 @@ path "auth/%s/role/+/secret-id" { capabilities = ["update", "list"] }
 path "auth/%s/role/+/secret-id/lookup" { capabilities = ["update"] }
 path "auth/%s/role/+/secret-id-accessor/lookup" { capabilities = ["update"] }
 path "auth/%s/role/+/secret-id-accessor/destroy" { capabilities = ["update"] }
-`, f.kv, f.anchors, f.db, f.approle, f.approle, f.approle, f.approle))
+`, f.kv, f.anchors, f.db, f.anchors, f.approle, f.approle, f.approle, f.approle))
 	f.role(t, "rotator", map[string]any{"token_policies": []string{policy}, "token_ttl": "1h"})
 	f.calls = &recorder{}
 	f.cfg = Config{
@@ -137,16 +138,22 @@ func (f *fixture) connect(ctx context.Context, fields secret.Set) error {
 // users counts the database users that Vault made.
 func (f *fixture) users(t *testing.T) int {
 	t.Helper()
+	var n int
+	if err := f.admin(t).QueryRow(t.Context(), `SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// admin connects as PostgreSQL's superuser.
+func (f *fixture) admin(t *testing.T) *pgx.Conn {
+	t.Helper()
 	conn, err := pgx.Connect(t.Context(), f.pg.DSN(f.pg.User, f.pg.Password))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
-	var n int
-	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'`).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
 }
 
 // recorder notes every HTTP exchange.

@@ -49,9 +49,13 @@ func (a Anchor) IsZero() bool { return a.Accessor == "" }
 // exist, which dies by itself.
 func (c *Client) CreateAnchor(ctx context.Context, q AnchorRequest) (Anchor, error) {
 	cfg := c.cfg.Anchor
+	meta := map[string]string{"rotation": q.Rotation, "bundle": q.Bundle, "epoch": strconv.FormatUint(q.Epoch, 10)}
+	if c.cfg.Owner != "" {
+		meta["rotator"] = c.cfg.Owner
+	}
 	body := map[string]any{
 		"display_name": q.Rotation,
-		"meta":         map[string]string{"rotation": q.Rotation, "bundle": q.Bundle, "epoch": strconv.FormatUint(q.Epoch, 10)},
+		"meta":         meta,
 		"ttl":          duration(cfg.TTL),
 		"renewable":    true,
 	}
@@ -107,7 +111,7 @@ type Minted struct {
 // password policy, which stores nothing, it is sent once. After any error but ErrUnavailable something may exist,
 // and only Abort may follow.
 func (c *Client) Mint(ctx context.Context, a Anchor, q MintRequest) (Minted, error) {
-	r, err := q.request()
+	r, err := q.request(c.cfg.Owner)
 	if err != nil {
 		return Minted{}, fmt.Errorf("minting: %w", err)
 	}
@@ -125,8 +129,8 @@ func (c *Client) Mint(ctx context.Context, a Anchor, q MintRequest) (Minted, err
 	return m, nil
 }
 
-// request translates q. What has no lease gets the rotation's id attached, so that Abort can find it.
-func (q MintRequest) request() (request, error) {
+// request translates q. What has no lease gets the rotation's id attached, so that Abort and Inventory can find it.
+func (q MintRequest) request(owner string) (request, error) {
 	if q.PasswordPolicy != "" {
 		return request{path: "sys/policies/password/" + q.PasswordPolicy + "/generate"}, nil
 	}
@@ -142,9 +146,9 @@ func (q MintRequest) request() (request, error) {
 	var err error
 	switch {
 	case q.secretIDRole() != "":
-		data["metadata"], err = secretIDMetadata(data["metadata"], q.Rotation)
+		data["metadata"], err = secretIDMetadata(data["metadata"], q.Rotation, owner)
 	case q.isToken():
-		data["meta"], err = mergeMeta(data["meta"], q.Rotation)
+		data["meta"], err = mergeMeta(data["meta"], q.Rotation, owner)
 	}
 	if err != nil {
 		return request{}, err
@@ -185,7 +189,7 @@ func (q MintRequest) isToken() bool {
 }
 
 // secretIDMetadata adds the rotation; this API wants a JSON object inside a string.
-func secretIDMetadata(given any, rotation string) (string, error) {
+func secretIDMetadata(given any, rotation, owner string) (string, error) {
 	if text, ok := given.(string); ok && text != "" {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(text), &m); err != nil {
@@ -195,7 +199,7 @@ func secretIDMetadata(given any, rotation string) (string, error) {
 	} else if ok {
 		given = nil
 	}
-	merged, err := mergeMeta(given, rotation)
+	merged, err := mergeMeta(given, rotation, owner)
 	if err != nil {
 		return "", err
 	}
@@ -203,7 +207,7 @@ func secretIDMetadata(given any, rotation string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-func mergeMeta(given any, rotation string) (map[string]any, error) {
+func mergeMeta(given any, rotation, owner string) (map[string]any, error) {
 	out := map[string]any{}
 	switch m := given.(type) {
 	case nil:
@@ -213,6 +217,9 @@ func mergeMeta(given any, rotation string) (map[string]any, error) {
 		return nil, fmt.Errorf("%w: meta must be an object", ErrInvalid)
 	}
 	out["rotation"] = rotation
+	if owner != "" {
+		out["rotator"] = owner
+	}
 	return out, nil
 }
 

@@ -2,7 +2,6 @@ package vaultsrc
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,14 +64,21 @@ func (c *Client) revokeLease(ctx context.Context, h Handle) error {
 	if errors.Is(err, ErrForbidden) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	body = map[string]any{"lease_id": h.ID, "sync": false} // left out, it means true
-	if _, lazyErr := c.do(ctx, request{write: true, path: "sys/leases/revoke", body: body}); lazyErr != nil {
-		return lazyErr
+	if queueErr := c.queue(ctx, h); queueErr != nil {
+		return queueErr
 	}
-	if goneErr := c.awaitGone(ctx, h); goneErr != nil {
-		return fmt.Errorf("%w: %v", goneErr, err)
+	dead, upErr := c.givenUp(ctx, h.ID)
+	if upErr != nil {
+		return upErr
 	}
-	return nil
+	if !dead {
+		goneErr := c.awaitGone(ctx, h)
+		if goneErr == nil || !errors.Is(goneErr, ErrNotGone) {
+			return goneErr
+		}
+		dead = errors.Is(goneErr, ErrIrrevocable)
+	}
+	return &RevokeError{Handle: h, Text: reason(err), Irrevocable: dead}
 }
 
 // revokeSecretID goes by what Vault says afterwards: destroying one that is gone already answers 500.
@@ -91,14 +97,32 @@ func (c *Client) revokeSecretID(ctx context.Context, h Handle) error {
 	return c.awaitGone(ctx, h)
 }
 
-// awaitGone polls until Vault does not know h any more.
+// awaitGone polls until Vault does not know h any more. A token that is just being revoked, by somebody else perhaps,
+// is refused in the same words as a client that may not look at tokens: only time tells them apart.
 func (c *Client) awaitGone(ctx context.Context, h Handle) error {
-	return c.poll(ctx, func() (bool, error) { return c.gone(ctx, h) }, func() []string { return []string{h.ID} })
+	var denied error
+	err := c.poll(ctx, func() (bool, error) {
+		gone, err := c.gone(ctx, h)
+		denied = nil
+		if (h.Kind == KindAnchor || h.Kind == KindToken) && errors.Is(err, ErrForbidden) {
+			denied, err = err, nil
+		}
+		return gone, err
+	}, func() []string {
+		if h.Kind == KindLease {
+			return []string{h.ID}
+		}
+		return nil
+	})
+	if err != nil && denied != nil {
+		return denied
+	}
+	return err
 }
 
-// poll calls done until it says so. When time is over, the reason is ErrIrrevocable if Vault has given up on one
-// of the leases, otherwise ErrNotGone.
-func (c *Client) poll(ctx context.Context, done func() (bool, error), ids func() []string) error {
+// poll calls done until it says so. When time is over, the reason is a RevokeError if Vault has given up on one
+// of the expired leases, otherwise ErrNotGone.
+func (c *Client) poll(ctx context.Context, done func() (bool, error), leases func() []string) error {
 	deadline := time.Now().Add(revokeWait)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		ok, err := done()
@@ -106,7 +130,7 @@ func (c *Client) poll(ctx context.Context, done func() (bool, error), ids func()
 			return err
 		}
 		if time.Now().Add(pause).After(deadline) || sleep(ctx, pause) != nil {
-			return c.stuck(ctx, ids())
+			return c.stuck(ctx, leases())
 		}
 	}
 }
@@ -129,24 +153,6 @@ func (c *Client) gone(ctx context.Context, h Handle) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// stuck tells apart what Vault still works on from what it has given up. Who may not ask gets ErrNotGone.
-func (c *Client) stuck(ctx context.Context, ids []string) error {
-	if ctx.Err() == nil {
-		r, err := c.do(ctx, request{path: "sys/leases", query: map[string][]string{"type": {"irrevocable"}}})
-		var leases []struct {
-			ID string `json:"lease_id"`
-		}
-		if err == nil && json.Unmarshal(r.Data["leases"], &leases) == nil {
-			for _, l := range leases {
-				if slices.Contains(ids, l.ID) {
-					return fmt.Errorf("%w: repair its backend, then revoke %s by hand", ErrIrrevocable, l.ID)
-				}
-			}
-		}
-	}
-	return fmt.Errorf("%w: Vault is still working on it", ErrNotGone)
 }
 
 // said reports that Vault's refusal contains text.
