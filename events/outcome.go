@@ -14,6 +14,9 @@ const (
 	ResultQuarantined = "quarantined"
 	ResultContained   = "contained"
 	ResultDelayed     = "delayed"    // alarm: later than its policy allows; it goes on
+	ResultReapplied   = "reapplied"  // the live version was written again after somebody had overwritten it
+	ResultOrphaned    = "orphaned"   // alarm: something in Vault belongs to no rotation
+	ResultDrifted     = "drifted"    // alarm: targets do not hold the live version any more
 	ResultContaining  = "containing" // alarm: the old generation was revoked while targets were missing; it goes on
 )
 
@@ -58,7 +61,7 @@ type OutcomeTarget struct {
 // Final reports whether the rotation is over. The other results are alarms.
 func (o Outcome) Final() bool {
 	switch o.Result {
-	case ResultQuarantined, ResultDelayed, ResultContaining:
+	case ResultQuarantined, ResultDelayed, ResultContaining, ResultOrphaned, ResultDrifted:
 		return false
 	}
 	return true

@@ -110,7 +110,8 @@ func (r *reader) outcomeRules(o Outcome) {
 	if o.Rotation == "" {
 		r.add(ReasonMissingField, "data.rotation", "is required", "")
 	}
-	results := []string{ResultRotated, ResultRolledBack, ResultRefused, ResultQuarantined, ResultContained, ResultDelayed, ResultContaining}
+	results := []string{ResultRotated, ResultRolledBack, ResultRefused, ResultQuarantined, ResultContained, ResultDelayed, ResultContaining,
+		ResultReapplied, ResultOrphaned, ResultDrifted}
 	if !slices.Contains(results, o.Result) {
 		r.invalid("data.result", "must be a known result")
 	}

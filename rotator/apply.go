@@ -44,7 +44,7 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, dr
 				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
 			}
 		}
-		if drain == 0 || r.Rotation.Contained { // what is dead already needs no overlap
+		if drain == 0 || r.Rotation.Contained || r.Rotation.Reapply { // what is dead already needs no overlap
 			r.State = Revoking
 			return
 		}
@@ -102,8 +102,10 @@ func afterShort(rot Rotation, rule Rule, errs map[Ref]error, now time.Time) Afte
 		final = final || errors.Is(err, ErrPermanent)
 	}
 	switch {
-	case rot.Contained:
+	case rot.Contained, rot.Reapply && !late:
 		return keepTrying
+	case rot.Reapply:
+		return Hold
 	case rot.Back && late:
 		return Hold
 	case rot.Back:

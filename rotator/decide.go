@@ -136,6 +136,8 @@ func refs(ts []TargetState) string {
 func (r *Record) undone() ([]string, error) {
 	rot := r.Rotation
 	switch {
+	case rot.Reapply:
+		return nil, fmt.Errorf("%w: it only writes the live version again", ErrNotPossible)
 	case rot.Contained:
 		return nil, fmt.Errorf("%w: the old generation is revoked already; resume, or abandon the targets that fail", ErrNotPossible)
 	case r.State == Claimed, r.State == Minting:
@@ -162,8 +164,8 @@ func (r *Record) undone() ([]string, error) {
 func (r *Record) cutOff(now time.Time) ([]string, error) {
 	rot := r.Rotation
 	switch {
-	case rot.Contained:
-		return nil, fmt.Errorf("%w: the old generation is revoked already", ErrNotPossible)
+	case rot.Contained, rot.Reapply:
+		return nil, fmt.Errorf("%w: there is no old generation to revoke", ErrNotPossible)
 	case r.State == RollingBack, rot.Back:
 		return nil, fmt.Errorf("%w: it is being rolled back to the old generation", ErrNotPossible)
 	case r.State == Revoking:

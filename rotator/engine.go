@@ -31,6 +31,9 @@ type Config struct {
 	Backoff  time.Duration    // first pause after a failure, doubling up to a minute; default 500 ms
 	Grace    time.Duration    // how long a step may go on after Run's context has ended; default 15 s
 	Now      func() time.Time // default time.Now
+
+	Inventory Inventory // may be nil: then nothing is compared
+	Reconcile Reconcile
 }
 
 // An Engine takes events into the journal and works the journal off.
@@ -75,6 +78,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer workers.Wait()
 	done := make(chan string)
 	busy := make(map[string]bool)
+	if e.Inventory != nil && e.Config.Reconcile.Every > 0 {
+		workers.Go(func() { e.reconcileLoop(ctx) })
+	}
 	e.lanes.open(e.Parallel)
 	defer e.lanes.close()
 	sweep := time.NewTicker(e.Lease)
@@ -120,7 +126,11 @@ func (e *Engine) reload(ctx context.Context) error {
 }
 
 // Records returns the newest known record of every bundle.
-func (e *Engine) Records() map[string]Record { return e.view.records() }
+func (e *Engine) Records() map[string]Record {
+	all := e.view.records()
+	delete(all, turnKey)
+	return all
+}
 
 // dispatch starts workers for what is due and returns a channel that fires when the next record is.
 func (e *Engine) dispatch(ctx context.Context, workers *sync.WaitGroup, busy map[string]bool, done chan<- string) <-chan time.Time {

@@ -44,6 +44,8 @@ func (e *Engine) closeUp(ctx context.Context, c *cursor) *pause {
 		case events.ResultRolledBack:
 			r.Live = &r.Rotation.Old
 			r.Generation++
+		case events.ResultReapplied:
+			r.Live = &r.Rotation.New
 		default:
 			r.Live = &r.Rotation.New
 			r.Generation++

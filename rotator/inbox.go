@@ -56,6 +56,9 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 			return err
 		}
 		now := e.Now()
+		if rec.Born.IsZero() && rev == 0 {
+			rec.Born = now
+		}
 		if !rec.Take(w, now) {
 			return nil
 		}

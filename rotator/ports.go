@@ -29,7 +29,7 @@ var (
 	// ErrNotGone means a revocation did not take effect yet.
 	ErrNotGone = errors.New("not revoked yet")
 	// ErrIrrevocable comes together with ErrNotGone: Vault has given up, and somebody has to look.
-	ErrIrrevocable = errors.New("Vault cannot revoke it")
+	ErrIrrevocable = errors.New("cannot be revoked by Vault")
 )
 
 // A Handle names one thing that revoking a generation must undo. It is no secret value, but sensitive.

@@ -203,7 +203,7 @@ func (p *press) once(ctx context.Context, s Sight, try int) (version string, err
 	if vanish := hidden(s, c, p.facts.Limits[s.Target.Host]); len(vanish) > 0 {
 		return "", fmt.Errorf("the host hides values, %s would vanish: %w", names(vanish), ErrPermanent)
 	}
-	if c.holds(s.Observed, p.c.bundle.Name, stamp) || try > 0 && p.applied(s.Observed, stamp) || p.rot.Back && p.untouched(s.Observed, c) {
+	if c.holds(s.Observed, p.c.bundle.Name, stamp) || try > 0 && p.applied(s.Observed, stamp) || (p.rot.Back || p.rot.Reapply) && p.untouched(s.Observed, c) {
 		return s.Observed.Version, p.restart(ctx, s, c, s.Observed.Version)
 	}
 	if err := p.c.held(); err != nil {
@@ -242,7 +242,7 @@ func (p *press) applied(o Observed, stamp Stamp) bool {
 	return p.facts.Limits[o.Ref.Host].HidesValues && stamps(o.Annotations)[p.c.bundle.Name] == stamp
 }
 
-// untouched reports, on the way back, that a target was never brought forward: it holds the previous values, or - where
+// untouched reports, on the way back, that a target was never brought forward: it holds the desired values, or - where
 // values are hidden - its annotation is not this rotation's. It needs no PUT, which matters when it refuses every PUT.
 func (p *press) untouched(o Observed, c composed) bool {
 	if p.facts.Limits[o.Ref.Host].HidesValues {

@@ -38,7 +38,7 @@ const (
 func moves(s State) []State {
 	switch s {
 	case Idle:
-		return []State{Idle, Claimed}
+		return []State{Idle, Claimed, Applying} // to Applying: the live version again, see reapply
 	case Claimed:
 		return []State{Claimed, Minting, Idle, Quarantined}
 	case Minting:
@@ -62,7 +62,8 @@ func moves(s State) []State {
 type Record struct {
 	V          int         `json:"v"`
 	Bundle     string      `json:"bundle"`
-	Generation int         `json:"generation"` // rotations completed
+	Born       time.Time   `json:"born,omitzero"` // when the journal began to know this bundle
+	Generation int         `json:"generation"`    // rotations completed
 	State      State       `json:"state"`
 	Owner      string      `json:"owner,omitempty"` // replica that works on it
 	Epoch      uint64      `json:"epoch"`           // grows with every claim: fences predecessors
@@ -126,6 +127,7 @@ type Rotation struct {
 	LastError string               `json:"last_error,omitempty"`
 	Redone    int                  `json:"redone,omitempty"`  // times that targets were overwritten by somebody else
 	HeldIn    State                `json:"held_in,omitempty"` // state that was quarantined
+	Reapply   bool                 `json:"reapply,omitempty"` // the live version is written again: nothing is minted or revoked
 	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
 	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
 	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published

@@ -107,6 +107,8 @@ func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
 	switch {
 	case rot.Back:
 		victim, result = rot.New, events.ResultRolledBack
+	case rot.Reapply:
+		result = events.ResultReapplied
 	case rot.Contained:
 		result = events.ResultContained
 	}

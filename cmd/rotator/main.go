@@ -106,6 +106,6 @@ func rootCommand() *cobra.Command {
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.validate() }
 	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), receiptCommand(g),
-		resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
+		resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), reconcileCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
 	return root
 }

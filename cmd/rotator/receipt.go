@@ -134,7 +134,7 @@ func verifyChains(ctx context.Context, nc *nats.Conn, names []string) ([]verifie
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
 	if len(names) == 0 {
-		names = slices.Sorted(maps.Keys(stored))
+		names = slices.DeleteFunc(slices.Sorted(maps.Keys(stored)), rotator.Housekeeping)
 	}
 	all := []verified{}
 	for _, name := range names {

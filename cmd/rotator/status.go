@@ -99,7 +99,7 @@ func statuses(ctx context.Context, cfg *config.Config, log zerolog.Logger) ([]bu
 	names := slices.AppendSeq(slices.Collect(maps.Keys(cfg.Bundles)), maps.Keys(stored))
 	slices.Sort(names)
 	all := []bundleStatus{}
-	for _, name := range slices.Compact(names) {
+	for _, name := range slices.DeleteFunc(slices.Compact(names), rotator.Housekeeping) {
 		b := bundleStatus{Bundle: name, State: rotator.Idle}
 		if s, ok := stored[name]; ok {
 			b = statusOf(name, s)

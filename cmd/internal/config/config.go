@@ -12,17 +12,19 @@ import (
 
 // Config is everything rotator.yaml says, with defaults filled in.
 type Config struct {
-	Path     string // the file, for error texts
-	NATS     NATS
-	Vault    Vault
-	Hosts    map[string]Host // OpenWhisk hosts by name
-	Bundles  map[string]rotator.Bundle
-	Data     string // directory of the embedded server
-	Log      Log
-	Ops      Ops
-	Events   Events
-	Limits   Limits
-	Warnings Problems // what may be right elsewhere, but deserves a look
+	Path    string // the file, for error texts
+	NATS    NATS
+	Vault   Vault
+	Hosts   map[string]Host // OpenWhisk hosts by name
+	Bundles map[string]rotator.Bundle
+	Data    string // directory of the embedded server
+	Log     Log
+	Ops     Ops
+	Events  Events
+	Limits  Limits
+	// Reconcile says how often what exists is compared with the journal, and what follows.
+	Reconcile rotator.Reconcile
+	Warnings  Problems // what may be right elsewhere, but deserves a look
 }
 
 // NATS says where the events, the journal and the outcomes are. Without a URL the server is embedded.
@@ -132,6 +134,13 @@ func (r *reader) config(root value) *Config {
 	c.Limits.Vault = limits.count("vault", 32, 1, 256)
 	c.Limits.Lease = limits.duration("lease", 45*time.Second, 2*time.Second, 10*time.Minute)
 	limits.done()
+	rec := top.sub("reconcile")
+	c.Reconcile = rotator.Reconcile{
+		Every:  rec.duration("every", time.Hour, 0, 30*24*time.Hour),
+		Revoke: rec.choice("orphans", "revoke", "report") == "revoke",
+		Apply:  rec.choice("drift", "report", "apply") == "apply",
+	}
+	rec.done()
 	return c
 }
 

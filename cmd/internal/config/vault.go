@@ -15,6 +15,7 @@ type Vault struct {
 	Namespace      string
 	CAFile         string
 	Auth           Auth
+	Owner          string // names this installation in the metadata of what it makes
 	Anchor         Anchor
 	FingerprintKey string // KV v2 "mount/path" of the key that fingerprints are made with
 }
@@ -56,6 +57,7 @@ func (r *reader) vault(top *section) Vault {
 		CAFile:    cmp.Or(s.file("ca_file"), r.env("VAULT_CACERT")),
 		Auth:      r.auth(s),
 	}
+	v.Owner = s.text("owner", "")
 	a := s.sub("anchor")
 	v.Anchor = Anchor{
 		Role:    a.text("role", "rotator-anchor"),

@@ -30,10 +30,7 @@ func (hs hosts) Observe(ctx context.Context, r rotator.Ref, seen *rotator.Seen) 
 
 // listed looks for an entity in the list of its namespace.
 func (hs hosts) listed(ctx context.Context, r rotator.Ref) (bool, error) {
-	list := map[rotator.Kind]func(context.Context) ([]whisk.Row, error){
-		rotator.Action: hs[r.Host].client.ListActions, rotator.Package: hs[r.Host].client.ListPackages, rotator.Trigger: hs[r.Host].client.ListTriggers,
-	}[r.Kind]
-	rows, err := list(ctx)
+	rows, err := hs.list(ctx, r.Host, r.Kind)
 	return slices.ContainsFunc(rows, func(row whisk.Row) bool { return row.Path() == r.Name }), err
 }
 

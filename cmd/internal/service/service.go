@@ -74,18 +74,22 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	if err != nil {
 		return nil, err
 	}
-	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
-	s.Engine, err = rotator.New(rotator.Config{
-		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(s.vault, platform), Platform: platform,
-		Journal: store, Outbox: stream.NewPublisher(s.Conn), Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease,
-	})
-	if err != nil {
+	if s.Engine, err = engine(cfg, replica, s.vault, platform, store, stream.NewPublisher(s.Conn), log); err != nil {
 		return nil, err
 	}
 	if cfg.Ops.Listen != "" {
 		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Ready: s.ready})
 	}
 	return s, err
+}
+
+func engine(cfg *config.Config, replica string, client *vaultsrc.Client, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
+	v := &vault{client: client, keyPath: cfg.Vault.FingerprintKey}
+	return rotator.New(rotator.Config{
+		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(client, platform), Platform: platform,
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease,
+		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
+	})
 }
 
 // ready reports whether events can be taken in and worked off right now.
@@ -150,7 +154,7 @@ func Vault(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*vaults
 	if a.Method == "token" {
 		a.Token = secret.FromText(strings.TrimSpace(os.Getenv(v.Auth.TokenEnv)))
 	}
-	c, err := vaultsrc.New(ctx, vaultsrc.Config{Address: v.Address, Namespace: v.Namespace, CACertFile: v.CAFile, Auth: a, Logger: log, MaxCalls: cfg.Limits.Vault,
+	c, err := vaultsrc.New(ctx, vaultsrc.Config{Address: v.Address, Namespace: v.Namespace, CACertFile: v.CAFile, Auth: a, Logger: log, MaxCalls: cfg.Limits.Vault, Owner: v.Owner,
 		Anchor: vaultsrc.AnchorConfig{Role: v.Anchor.Role, TTL: v.Anchor.TTL, LiveTTL: v.Anchor.LiveTTL}})
 	if err != nil {
 		return nil, fmt.Errorf("preparing Vault: %w", err)

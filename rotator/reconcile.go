@@ -1,0 +1,228 @@
+package rotator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+)
+
+// Inventory lists what exists in Vault and on the hosts. It changes nothing.
+type Inventory interface {
+	// Holdings finds everything minted below these Vault paths, and the anchors of this installation. known saves calls.
+	Holdings(ctx context.Context, paths []string, known []Handle) ([]Holding, []Unchecked, error)
+	// Rows lists all entities of one kind on a host.
+	Rows(ctx context.Context, host string, kind Kind) ([]Row, error)
+}
+
+// A Reconcile says how often what exists is compared with the journal, and what follows.
+type Reconcile struct {
+	Every  time.Duration // zero: never by itself
+	Revoke bool          // orphans that are certainly ours and certainly unused are revoked; otherwise only reported
+	Apply  bool          // drifted targets are written again; otherwise only reported
+}
+
+// A Reconciliation is what one comparison found and did.
+type Reconciliation struct {
+	At        time.Time   `json:"at"`
+	Orphans   []Stray     `json:"orphans"`
+	Revoked   []Stray     `json:"revoked"`
+	Drifted   []Drift     `json:"drifted"`
+	Unchecked []Unchecked `json:"unchecked"`
+}
+
+// Clean reports that there is nothing to look at.
+func (r Reconciliation) Clean() bool {
+	return len(r.Orphans) == 0 && len(r.Revoked) == 0 && len(r.Drifted) == 0 && len(r.Unchecked) == 0
+}
+
+// turnKey is the journal record by which replicas take turns. No bundle can have this name.
+const turnKey = "_reconcile"
+
+// Housekeeping reports whether a journal key is the rotator's own and no bundle.
+func Housekeeping(key string) bool { return key == turnKey }
+
+// reconcileLoop compares every once in a while. Of several replicas one does it: whoever moves the next turn forward in
+// the journal.
+func (e *Engine) reconcileLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		mine, wait, err := e.turn(ctx)
+		if err == nil && mine {
+			_, err = e.Reconcile(ctx, e.Config.Reconcile)
+		}
+		if err != nil && ctx.Err() == nil {
+			e.Log.Warn().Err(err).Msg("what exists could not be compared with the journal; trying again")
+			wait = max(wait, time.Minute)
+		}
+		if sleep(ctx, max(wait, time.Second)) != nil {
+			return
+		}
+	}
+}
+
+// turn reports whether the comparison is due and this replica has taken it; if not, how long to wait.
+func (e *Engine) turn(ctx context.Context) (mine bool, wait time.Duration, err error) {
+	value, revision, err := e.Journal.Get(ctx, turnKey)
+	first := errors.Is(err, ErrNotFound)
+	rec := Record{V: RecordVersion, Bundle: turnKey, State: Idle}
+	if err == nil {
+		rec, err = DecodeRecord(value)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, 0, fmt.Errorf("reading whose turn it is: %w", err)
+	}
+	now := e.Now()
+	if wait := rec.NotBefore.Sub(now); wait > 0 && wait <= e.Config.Reconcile.Every {
+		return false, wait, nil
+	}
+	rec.Epoch++
+	rec.NotBefore = now.Add(e.Config.Reconcile.Every)
+	if value, err = rec.Encode(); err != nil {
+		return false, 0, err
+	}
+	if _, err = e.Journal.Put(ctx, turnKey, value, revision); err != nil {
+		if errors.Is(err, ErrConflict) { // another replica's turn
+			return false, e.Config.Reconcile.Every, nil
+		}
+		return false, 0, fmt.Errorf("taking the turn: %w", err)
+	}
+	return !first, e.Config.Reconcile.Every, nil // a journal that has just been made has nothing to compare with
+}
+
+// Reconcile compares Vault and the hosts with the journal once, and does what the policy says: it revokes orphans and
+// applies drifted targets again, or raises them. Irrevocable leases are always raised.
+func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliation, error) {
+	out := Reconciliation{At: e.Now(), Orphans: []Stray{}, Revoked: []Stray{}, Drifted: []Drift{}, Unchecked: []Unchecked{}}
+	stored, err := e.Journal.List(ctx)
+	if err != nil {
+		return out, fmt.Errorf("listing the journal: %w", err)
+	}
+	records := make(map[string]Record)
+	for key, s := range stored {
+		rec, err := DecodeRecord(s.Value)
+		if err == nil && !Housekeeping(key) {
+			records[key] = rec
+		} else if err != nil { // what it owns is not known, so nothing can be called an orphan
+			return out, fmt.Errorf("comparing with the journal: bundle %s: %w", key, err)
+		}
+	}
+	if err := e.orphans(ctx, policy, records, &out); err != nil {
+		return out, err
+	}
+	versions, err := e.rows(ctx, records)
+	if err != nil {
+		return out, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Bundles)) {
+		found, err := e.drifts(ctx, e.Bundles[name], records[name], versions)
+		if err != nil {
+			return out, fmt.Errorf("looking for drift of %s: %w", name, err)
+		}
+		if policy.Apply && len(found) > 0 && slices.ContainsFunc(found, func(d Drift) bool { return versions[d.Target] != "" }) {
+			if err := e.reapply(ctx, name, stored[name], found[0].Target.String()+": "+found[0].Text); err != nil {
+				e.Log.Warn().Err(err).Str("bundle", name).Msg("drift is left for the next time")
+			} else {
+				for i := range found {
+					found[i].Applied = true
+				}
+			}
+		}
+		out.Drifted = append(out.Drifted, found...)
+	}
+	return out, e.raiseFound(ctx, out)
+}
+
+func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[string]Record, out *Reconciliation) error {
+	var paths []string
+	for _, b := range e.Bundles {
+		for _, c := range b.Credentials {
+			if c.Generate.Path != "" {
+				paths = append(paths, c.Generate.Path)
+			}
+		}
+	}
+	slices.Sort(paths)
+	var known []Handle
+	for _, rec := range records {
+		for _, g := range rec.kept() {
+			known = append(known, g.Handles...)
+		}
+	}
+	found, unchecked, err := e.Inventory.Holdings(ctx, slices.Compact(paths), known)
+	if err != nil {
+		return err
+	}
+	out.Unchecked = append(out.Unchecked, unchecked...)
+	for _, s := range Strays(found, records, e.Now()) {
+		if !s.Revocable || !policy.Revoke {
+			out.Orphans = append(out.Orphans, s)
+			continue
+		}
+		if err := e.revokeStray(ctx, s); err != nil {
+			s.Why += "; revoking it failed: " + err.Error()
+			out.Orphans = append(out.Orphans, s)
+			continue
+		}
+		out.Revoked = append(out.Revoked, s)
+		e.Log.Warn().Str("bundle", s.Bundle).Str("kind", s.Handle.Kind).Str("rotation", s.Rotation).Msg("an orphan was revoked")
+	}
+	return nil
+}
+
+// revokeStray looks once more, at the bundle itself, before it revokes: what the newest version names is in use.
+func (e *Engine) revokeStray(ctx context.Context, s Stray) error {
+	b, ok := e.Bundles[s.Bundle]
+	if !ok {
+		return fmt.Errorf("bundle %s is not configured", s.Bundle)
+	}
+	head, err := e.Secrets.Read(ctx, b.Secret, 0)
+	if err != nil {
+		return err
+	}
+	if head.Marker.Rotation == s.Rotation || slices.ContainsFunc(head.Marker.Handles, func(h Handle) bool { return h.ID == s.Handle.ID }) {
+		return errors.New("the newest version of the bundle names it")
+	}
+	return e.Revoker.Revoke(ctx, []Handle{s.Handle})
+}
+
+// raiseFound publishes one alarm per bundle. Leases that may be another client's are only logged.
+func (e *Engine) raiseFound(ctx context.Context, found Reconciliation) error {
+	texts := make(map[string]map[string][]string) // result -> bundle -> lines
+	add := func(result, bundle, text string) {
+		if texts[result] == nil {
+			texts[result] = make(map[string][]string)
+		}
+		texts[result][bundle] = append(texts[result][bundle], text)
+	}
+	foreign := 0
+	for _, s := range found.Orphans {
+		if s.Rotation == "" && !s.Irrevocable {
+			foreign++
+			continue
+		}
+		add(events.ResultOrphaned, s.Bundle, strings.TrimSpace(s.Handle.Kind+" "+s.Path)+": "+s.Why)
+	}
+	for _, d := range found.Drifted {
+		add(events.ResultDrifted, d.Bundle, d.Target.String()+": "+d.Text)
+	}
+	var failed error
+	for result, bundles := range texts {
+		for bundle, lines := range bundles {
+			e.Log.Error().Str("bundle", bundle).Str("found", result).Strs("what", lines).Msg("found by comparing with the journal")
+			err := e.Outbox.Outcome(ctx, events.Outcome{Rotation: passName(found.At), Bundle: bundle, Result: result, Finished: found.At,
+				Reason: strings.Join(lines, "; "), Remedy: "look at all of it, and mend it: rotator reconcile"})
+			failed = errors.Join(failed, err)
+		}
+	}
+	e.Log.Info().Int("orphans", len(found.Orphans)-foreign).Int("revoked", len(found.Revoked)).Int("drifted", len(found.Drifted)).
+		Int("leases_unknown", foreign).Int("unchecked", len(found.Unchecked)).Msg("compared with the journal")
+	for _, u := range found.Unchecked {
+		e.Log.Warn().Str("what", u.What).Str("reason", u.Why).Str("remedy", u.Remedy).Msg("could not be compared with the journal")
+	}
+	return failed
+}

@@ -1,0 +1,103 @@
+package rotator
+
+import (
+	"strings"
+	"time"
+)
+
+// A Holding is one thing in Vault that keeps, or could keep, a credential alive.
+type Holding struct {
+	Handle      Handle    `json:"handle"`
+	Path        string    `json:"path,omitempty"`     // where it was minted; empty for anchors
+	Bundle      string    `json:"bundle,omitempty"`   // from its metadata; leases have none
+	Rotation    string    `json:"rotation,omitempty"` // from its metadata; empty for what this installation did not make
+	Created     time.Time `json:"created,omitzero"`
+	Expires     time.Time `json:"expires,omitzero"`
+	Irrevocable bool      `json:"irrevocable,omitempty"` // Vault has given up revoking it
+}
+
+// Unchecked is a part of Vault that could not be looked at.
+type Unchecked struct {
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Remedy string `json:"remedy"`
+}
+
+// A Stray is a holding that belongs to no journal record.
+type Stray struct {
+	Holding
+	Revocable bool   `json:"revocable"` // certainly ours, certainly unused
+	Why       string `json:"why"`
+}
+
+// settleTime is the age below which a holding may be one that a rotation has just made and not journalled yet.
+const settleTime = 20 * time.Minute
+
+// Strays compares what exists with what the journal knows. It is pure. Only what carries the mark of a rotation that
+// this journal has begun and finished may be revoked; what is older than the journal's record, or carries no mark, could
+// be in use and is only reported. A lease carries no mark: it may be another client's.
+func Strays(found []Holding, records map[string]Record, now time.Time) []Stray {
+	known := make(map[Handle]bool)
+	busy := make(map[string]bool)
+	for _, rec := range records {
+		for _, g := range rec.kept() {
+			for _, h := range g.Handles {
+				known[Handle{Kind: h.Kind, ID: h.ID}] = true
+			}
+		}
+		if rot := rec.Rotation; rot != nil {
+			busy[rot.ID] = true
+			known[Handle{Kind: "anchor", ID: rot.Anchor}] = true
+		}
+	}
+	var out []Stray
+	for _, h := range found {
+		if known[Handle{Kind: h.Handle.Kind, ID: h.Handle.ID}] || busy[h.Rotation] && h.Rotation != "" || now.Sub(h.Created) < settleTime && !h.Irrevocable {
+			continue
+		}
+		if s, stray := judged(h, records); stray {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func judged(h Holding, records map[string]Record) (Stray, bool) {
+	s := Stray{Holding: h}
+	if h.Rotation == "" {
+		if h.Handle.Kind != "lease" { // somebody made it by hand
+			return s, false
+		}
+		s.Why = "no journal record names this lease; it may be another client's"
+		if h.Irrevocable {
+			s.Why = "Vault has given up revoking this lease: its credential is alive"
+		}
+		return s, true
+	}
+	if s.Bundle == "" {
+		s.Bundle = bundleOf(h.Rotation)
+	}
+	rec, ok := records[s.Bundle]
+	switch {
+	case !ok:
+		s.Why = "the journal has no record of bundle " + s.Bundle
+	case rec.Born.IsZero() || h.Created.Before(rec.Born):
+		s.Why = "it is older than the journal's record of bundle " + s.Bundle + ", so it may be in use"
+	default:
+		s.Revocable = true
+		s.Why = "rotation " + h.Rotation + " is over and does not keep it"
+	}
+	return s, true
+}
+
+// bundleOf reads the bundle's name out of a rotation's id, see rotationID.
+func bundleOf(rotation string) string {
+	for range 2 {
+		i := strings.LastIndexByte(rotation, '-')
+		if i < 0 {
+			return ""
+		}
+		rotation = rotation[:i]
+	}
+	return rotation
+}
