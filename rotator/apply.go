@@ -27,15 +27,24 @@ func (e *Engine) apply(ctx context.Context, c *cursor) *pause {
 	}
 	failed := slices.ContainsFunc(states, func(s TargetState) bool { return s.After == "" && s.Dropped == "" })
 	if failed {
-		return e.short(ctx, c, states, p.failures())
+		return e.short(ctx, c, states, p)
 	}
-	return e.commit(ctx, c, states, overlap(p.facts))
+	return e.commit(ctx, c, states, p)
 }
 
-// commit journals that every target is verified: from here on only forward.
-func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, drain time.Duration) *pause {
+// commit journals that every target is verified: from here on only forward. What is dead already needs no overlap, but
+// a PUT of other values that may still arrive is waited for in any case, and looked for afterwards.
+func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p *press) *pause {
 	now := e.Now()
+	drain := overlap(p.facts)
 	err := c.move(ctx, func(r *Record) {
+		if p.strayed {
+			r.strayed(now, e.Zombie)
+		}
+		if r.Rotation.Contained || r.Rotation.Reapply {
+			drain = 0
+		}
+		ends := later(now.Add(drain), r.harmless(r.Rotation.Desired))
 		r.Rotation.Targets = states
 		r.Rotation.Attempts, r.Rotation.LastError = 0, ""
 		r.Rotation.step("applied", now)
@@ -44,13 +53,12 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, dr
 				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
 			}
 		}
-		if drain == 0 || r.Rotation.Contained || r.Rotation.Reapply { // what is dead already needs no overlap
+		if !ends.After(now) {
 			r.State = Revoking
 			return
 		}
 		r.State = Draining
-		r.Rotation.DrainEnds = now.Add(drain)
-		r.NotBefore = r.Rotation.DrainEnds
+		r.Rotation.DrainEnds, r.NotBefore = ends, ends
 		r.Owner, r.LeaseUntil = "", time.Time{}
 	})
 	if err != nil {
@@ -61,14 +69,19 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, dr
 }
 
 // short decides what follows when targets are missing.
-func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, errs map[Ref]error) *pause {
+func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, p *press) *pause {
 	rot := c.record().Rotation
-	err := c.move(ctx, func(r *Record) { r.Rotation.Targets = states })
+	err := c.move(ctx, func(r *Record) {
+		r.Rotation.Targets = states
+		if p.strayed {
+			r.strayed(e.Now(), e.Zombie)
+		}
+	})
 	if err != nil {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}
 	}
 	why := missing(states)
-	switch next := afterShort(*rot, c.bundle.Policy.Rule(rot.Kind), errs, e.Now()); next {
+	switch next := afterShort(*rot, c.bundle.Policy.Rule(rot.Kind), p.failures(), e.Now()); next {
 	case Rollback:
 		return e.rollBack(ctx, c, why)
 	case Hold:

@@ -200,6 +200,9 @@ func (e *Engine) neighbourBusy(ctx context.Context, b Bundle) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if slices.ContainsFunc(rec.Stragglers, func(s Straggler) bool { return s.Until.After(e.Now()) }) {
+			return n.Name, nil // its late PUT would bring this bundle's values of that time
+		}
 		switch rec.State {
 		case Claimed:
 			if rec.Owner != "" {

@@ -54,6 +54,7 @@ func (e *Engine) claim(ctx context.Context, name string) (*cursor, error) {
 	}
 	c := &cursor{e: e, bundle: e.Bundles[name], rec: rec, rev: rev}
 	err = c.write(ctx, func(r *Record) {
+		r.inherited(now, e.Zombie)
 		r.take(e.Replica, now, e.Lease)
 	})
 	if errors.Is(err, ErrConflict) {

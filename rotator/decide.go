@@ -55,7 +55,7 @@ func (r Record) Decide(d Decision, now time.Time) (Record, []string, error) {
 		return r, nil, fmt.Errorf("%w: the record does not say where it was held", ErrNotPossible)
 	}
 	next.Epoch++
-	next.Owner, next.LeaseUntil, next.NotBefore = "", time.Time{}, time.Time{}
+	next.LeaseUntil, next.NotBefore = time.Time{}, time.Time{} // an owner that did not give back stays noted, see inherited
 	next.Rotation.Attempts, next.Rotation.Redone = 0, 0
 	next.Rotation.Deadline = now.Add(DefaultPatience)
 	next.Rotation.Warnings = append(next.Rotation.Warnings, fmt.Sprintf("%s: %s decided by %s", now.UTC().Format(time.RFC3339), d, d.By))
@@ -138,8 +138,8 @@ func (r *Record) undone() ([]string, error) {
 	switch {
 	case rot.Reapply:
 		return nil, fmt.Errorf("%w: it only writes the live version again", ErrNotPossible)
-	case rot.Contained:
-		return nil, fmt.Errorf("%w: the old generation is revoked already; resume, or abandon the targets that fail", ErrNotPossible)
+	case rot.Contained, rot.Asked == Cutoff:
+		return nil, fmt.Errorf("%w: the old generation is revoked, or about to be; resume, or abandon the targets that fail", ErrNotPossible)
 	case r.State == Claimed, r.State == Minting:
 		rot.Asked = Undo
 		return []string{"Nothing was written to any target. What was minted is revoked, and the rotation ends as refused."}, nil
@@ -173,7 +173,7 @@ func (r *Record) cutOff(now time.Time) ([]string, error) {
 	}
 	rot.Asked = Cutoff
 	if r.State == Draining {
-		rot.DrainEnds = now
+		rot.DrainEnds = later(now, r.harmless(rot.Desired))
 	}
 	follows := []string{"The old generation is revoked now. Work in flight that still uses it fails."}
 	for _, t := range rot.Targets {

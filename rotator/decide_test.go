@@ -169,6 +169,7 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 		"in work":                  {Record{State: Applying, Rotation: rot(nil), Owner: "r1", LeaseUntil: now.Add(time.Second)}, Undo, ErrInWork},
 		"foreign target":           {Record{State: Applying, Rotation: rot(nil)}, Abandon, ErrNotPossible},
 		"back after containment":   {Record{State: Applying, Rotation: rot(func(r *Rotation) { r.Contained = true })}, Undo, ErrNotPossible},
+		"back while containing":    {Record{State: Applying, Rotation: rot(func(r *Rotation) { r.Asked = Cutoff })}, Undo, ErrNotPossible},
 		"back while revoking":      {Record{State: Revoking, Rotation: rot(nil)}, Undo, ErrNotPossible},
 		"contain on the way back":  {Record{State: RollingBack, Rotation: rot(func(r *Rotation) { r.Back = true })}, Cutoff, ErrNotPossible},
 		"contain twice":            {Record{State: Applying, Rotation: rot(func(r *Rotation) { r.Contained = true })}, Cutoff, ErrNotPossible},

@@ -82,7 +82,7 @@ func (e *Engine) step(ctx context.Context, c *cursor) *pause {
 	case rec.Rotation.Final != nil:
 		return e.closeUp(ctx, c)
 	case rec.Rotation.Asked == Cutoff:
-		return e.contain(ctx, c, "an operator decided so")
+		return e.contain(ctx, c)
 	case rec.Rotation.Asked == Undo && rec.State == Applying: // a minting that had committed after all
 		return e.rollBack(ctx, c, "an operator decided so")
 	}

@@ -108,7 +108,7 @@ func (e *Engine) hasten(rec *Record, now time.Time) {
 	if rule.Drain {
 		return
 	}
-	if soon := now.Add(rule.Overlap); soon.Before(rot.DrainEnds) {
+	if soon := later(now.Add(rule.Overlap), rec.harmless(rot.Desired)); soon.Before(rot.DrainEnds) {
 		rot.DrainEnds, rec.NotBefore = soon, soon
 	}
 }

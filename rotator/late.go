@@ -24,7 +24,7 @@ func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
 	now := e.Now()
 	overdue := now.After(rot.Started.Add(patience))
 	if overdue && rot.containable(rec.State) && rule.AfterFailure == Contain {
-		return e.contain(ctx, c, "the containment deadline has passed: "+p.why.Error())
+		return e.decideContain(ctx, c, p)
 	}
 	if rot.Alarmed || !overdue && !errors.Is(p.why, ErrIrrevocable) {
 		return p
@@ -38,6 +38,21 @@ func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
 	}
 	e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("state", string(rec.State)).AnErr("why", p.why).Msg("late; still trying")
 	return p
+}
+
+// decideContain journals the decision, so that nobody turns the rotation around while it is carried out.
+func (e *Engine) decideContain(ctx context.Context, c *cursor, p *pause) *pause {
+	if c.record().Rotation.Asked == Cutoff {
+		return p // decided already; that is what fails
+	}
+	err := c.move(ctx, func(r *Record) {
+		r.Rotation.Asked = Cutoff
+		r.Rotation.warn("the containment deadline has passed: " + p.why.Error())
+	})
+	if err != nil {
+		return &pause{until: p.until, why: err}
+	}
+	return nil
 }
 
 // alarm publishes what a rotation raises on its way.
@@ -57,7 +72,11 @@ func (rot *Rotation) containable(s State) bool {
 
 // contain revokes the old generation although targets are missing, raises the alarm, and goes on forward. It may come
 // at any time before the old generation is revoked anyway, also before anything was planned.
-func (e *Engine) contain(ctx context.Context, c *cursor, why string) *pause {
+func (e *Engine) contain(ctx context.Context, c *cursor) *pause {
+	why := "decided: the old generation is revoked now"
+	if ws := c.record().Rotation.Warnings; len(ws) > 0 {
+		why = ws[len(ws)-1] // the deadline, or the operator's word
+	}
 	old, err := e.victim(ctx, c)
 	if err != nil {
 		return e.retry(c, fmt.Errorf("containing: %w", err))

@@ -139,6 +139,7 @@ type Annotation struct {
 type Write struct {
 	Parameters  param.List
 	Annotations []Annotation // packages and triggers: the whole list; actions: only the entries to merge
+	Still       func() error // asked again at the last moment, when the request is about to leave; an error keeps it back
 }
 
 // A Written is the answer to a PUT.

@@ -20,8 +20,9 @@ type press struct {
 	key   secret.Key
 	rot   Rotation
 
-	mu   sync.Mutex
-	errs map[Ref]error
+	mu      sync.Mutex
+	errs    map[Ref]error
+	strayed bool // the answer to a PUT was lost: it may still arrive
 }
 
 // press gathers what one pass needs. In the process that planned the rotation the targets are known already;
@@ -209,8 +210,10 @@ func (p *press) once(ctx context.Context, s Sight, try int) (version string, err
 	if err := p.c.held(); err != nil {
 		return "", err
 	}
+	c.write.Still = p.c.held
 	w, err := p.e.Platform.Put(ctx, s.Target.Ref, c.write)
 	if err != nil {
+		p.lost(err)
 		return "", err
 	}
 	if w.Parameters == nil || !w.answers(c.write.Parameters) || !follows(s.Observed.Version, w.Version) {
@@ -218,6 +221,16 @@ func (p *press) once(ctx context.Context, s Sight, try int) (version string, err
 		return "", fmt.Errorf("the answer to the PUT shows version %s after %s, not exactly what was sent: %w", w.Version, s.Observed.Version, ErrConflict)
 	}
 	return w.Version, p.restart(ctx, s, c, w.Version)
+}
+
+// lost notes a PUT that may still arrive.
+func (p *press) lost(err error) {
+	if !errors.Is(err, ErrUnknown) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.strayed = true
 }
 
 // restart makes containers start afresh after init parameters of their package have changed, which the package's PUT

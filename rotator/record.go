@@ -72,6 +72,7 @@ type Record struct {
 	Queue      []Waiting   `json:"queue,omitempty"`     // events for a rotation that has not begun
 	Rotation   *Rotation   `json:"rotation,omitempty"`
 	Live       *Generation `json:"live,omitempty"`
+	Stragglers []Straggler `json:"stragglers,omitempty"` // PUTs that may still arrive
 	Seen       []SeenEvent `json:"seen,omitempty"`
 	History    []Receipt   `json:"history,omitempty"` // newest last
 }

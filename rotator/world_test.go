@@ -52,6 +52,8 @@ const (
 	lostIt          // applied, the answer is lost
 	dieBefore       // the process dies before the write
 	dieAfter        // the process dies after the write
+	lateLost        // the answer is lost, and a PUT is applied only just within the bound on stragglers
+	lateDead        // the same, and the process dies
 )
 
 type anchorState struct {
@@ -173,6 +175,19 @@ func (p *ports) write(point string, unknown error, do func() error) error {
 	case dieBefore:
 		p.die()
 		return errDead
+	}
+	if f == lateLost || f == lateDead {
+		time.AfterFunc(defaultZombie-time.Second, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			_ = do()
+			p.referee("late " + point)
+		})
+		if f == lateDead {
+			p.die()
+			return errDead
+		}
+		return fmt.Errorf("injected at %s: %w", point, unknown)
 	}
 	err := do()
 	p.referee(point)

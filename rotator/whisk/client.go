@@ -1,7 +1,6 @@
 package whisk
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -123,6 +122,7 @@ type call struct {
 	method, path string // path begins below the base and is escaped
 	query        url.Values
 	body         []byte
+	still        func() error // see Update
 	read         func(status int, body io.Reader) error
 	accept       func(status int) bool // nil: 2xx
 	blurred      bool                  // the host's error text may repeat what an action said
@@ -179,6 +179,11 @@ func (c *Client) once(ctx context.Context, q call) error {
 	case <-ctx.Done():
 		return unsent(q, "waiting for a free connection", ctx.Err())
 	}
+	if q.still != nil {
+		if err := q.still(); err != nil {
+			return unsent(q, "not sent", err)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := c.request(ctx, q)
@@ -211,15 +216,14 @@ func (c *Client) request(ctx context.Context, q call) (*http.Request, error) {
 	if len(q.query) > 0 {
 		address += "?" + q.query.Encode()
 	}
-	var body io.Reader
-	if q.body != nil {
-		body = bytes.NewReader(q.body) // net/http sends it again only when nothing of it was written
-	}
-	req, err := http.NewRequestWithContext(ctx, q.method, address, body)
+	req, err := http.NewRequestWithContext(ctx, q.method, address, nil)
 	if err != nil {
 		return nil, unsent(q, "making the request", err)
 	}
 	if q.body != nil {
+		req.ContentLength = int64(len(q.body))
+		req.GetBody = q.reader // net/http sends it again only when nothing of it was written
+		req.Body, _ = q.reader()
 		req.Header.Set("Content-Type", "application/json")
 	}
 	value, _ := header.Text()

@@ -17,6 +17,7 @@ import (
 type Update struct {
 	Parameters  *param.List
 	Annotations []Annotation
+	Still       func() error // nil, or asked again when the request is about to leave: an error keeps it back
 }
 
 func (u Update) encode() ([]byte, error) {
@@ -77,6 +78,7 @@ func put[T any](ctx context.Context, c *Client, collection, name string, u Updat
 		path:   path,
 		query:  url.Values{"overwrite": {"true"}},
 		body:   body,
+		still:  u.Still,
 		read:   converting(&out, convert),
 	})
 	u.scrub(err)

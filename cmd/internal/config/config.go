@@ -60,6 +60,8 @@ type Limits struct {
 	Bundles int           // bundles rotated at a time; a quarter more for leaks
 	Vault   int           // calls to Vault under way at a time
 	Lease   time.Duration // after this time without a sign of life another replica takes over
+
+	Straggler time.Duration // longest time for which a host may go on with a request that nobody waits for
 }
 
 // A Machine is what a configuration may look at besides its own text. A nil function sees nothing.
@@ -133,6 +135,7 @@ func (r *reader) config(root value) *Config {
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)
 	c.Limits.Vault = limits.count("vault", 32, 1, 256)
 	c.Limits.Lease = limits.duration("lease", 45*time.Second, 2*time.Second, 10*time.Minute)
+	c.Limits.Straggler = limits.duration("straggler", 65*time.Second, time.Second, 10*time.Minute)
 	limits.done()
 	rec := top.sub("reconcile")
 	c.Reconcile = rotator.Reconcile{

@@ -108,7 +108,7 @@ func (hs hosts) pkg(ctx context.Context, r rotator.Ref, seen *rotator.Seen) (rot
 
 // Put sends the one PUT. An answer without a body is a Written without parameters: the core looks again.
 func (hs hosts) Put(ctx context.Context, r rotator.Ref, w rotator.Write) (rotator.Written, error) {
-	u := whisk.Update{Parameters: &w.Parameters}
+	u := whisk.Update{Parameters: &w.Parameters, Still: w.Still}
 	for _, a := range w.Annotations {
 		u.Annotations = append(u.Annotations, whisk.Annotation(a))
 	}

@@ -87,7 +87,7 @@ func engine(cfg *config.Config, replica string, client *vaultsrc.Client, platfor
 	v := &vault{client: client, keyPath: cfg.Vault.FingerprintKey}
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(client, platform), Platform: platform,
-		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease,
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler,
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
 	})
 }
