@@ -38,13 +38,14 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p 
 	now := e.Now()
 	drain := overlap(p.facts)
 	err := c.move(ctx, func(r *Record) {
+		late := r.harmless(r.Rotation.Desired)
 		if p.strayed {
 			r.strayed(now, e.Zombie)
 		}
 		if r.Rotation.Contained || r.Rotation.Reapply {
 			drain = 0
 		}
-		ends := later(now.Add(drain), r.harmless(r.Rotation.Desired))
+		ends := later(now.Add(drain), late)
 		r.Rotation.Targets = states
 		r.Rotation.Attempts, r.Rotation.LastError = 0, ""
 		r.Rotation.step("applied", now)
@@ -53,7 +54,7 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p 
 				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
 			}
 		}
-		if !ends.After(now) {
+		if !ends.After(now) && !late.After(p.began) {
 			r.State = Revoking
 			return
 		}

@@ -44,7 +44,7 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 		if err := c.held(); err != nil {
 			return &pause{why: err}
 		}
-		if anchor, err = e.Minter.Anchor(ctx, c.bundle.Name, rec.Rotation.ID, rec.Epoch); err != nil {
+		if anchor, err = e.Minter.Anchor(ctx, c.bundle.Name, rec.Rotation.mark(), rec.Epoch); err != nil {
 			return e.anchorFailed(ctx, c, err)
 		}
 	}

@@ -85,7 +85,7 @@ func (e *Engine) candidate(ctx context.Context, c *cursor) (secret.Set, Generati
 		if err := c.held(); err != nil {
 			return nil, gen, err
 		}
-		m, err := e.Minter.Mint(ctx, *c.run.anchor, Mint{Rotation: rot.ID, Credential: cr})
+		m, err := e.Minter.Mint(ctx, *c.run.anchor, Mint{Rotation: rot.mark(), Credential: cr})
 		if err != nil {
 			return nil, gen, fmt.Errorf("minting credential %s: %w", cr.Name, err)
 		}

@@ -19,6 +19,7 @@ type press struct {
 	set   secret.Set
 	key   secret.Key
 	rot   Rotation
+	began time.Time // when the first of the targets was looked at, at the earliest
 
 	mu      sync.Mutex
 	errs    map[Ref]error
@@ -30,16 +31,17 @@ type press struct {
 func (e *Engine) press(ctx context.Context, c *cursor) (*press, error) {
 	if c.run.minted && c.run.facts != nil {
 		c.run.minted = false // for one pass; later ones look again
-		return e.pressWith(ctx, c, *c.run.facts)
+		return e.pressWith(ctx, c, *c.run.facts, c.record().Rotation.Started)
 	}
+	began := e.Now()
 	facts, err := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(c.record().Rotation.Kind))
 	if err != nil {
 		return nil, err
 	}
-	return e.pressWith(ctx, c, facts)
+	return e.pressWith(ctx, c, facts, began)
 }
 
-func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts) (*press, error) {
+func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts, began time.Time) (*press, error) {
 	rot := c.record().Rotation
 	desired, err := e.Secrets.Read(ctx, c.bundle.Secret, rot.Desired)
 	if err != nil {
@@ -49,7 +51,7 @@ func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts) (*press,
 	if err != nil {
 		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
 	}
-	return &press{e: e, c: c, facts: facts, set: desired.Set, key: key, rot: *rot, errs: make(map[Ref]error)}, nil
+	return &press{e: e, c: c, facts: facts, set: desired.Set, key: key, rot: *rot, began: began, errs: make(map[Ref]error)}, nil
 }
 
 // compose builds the PUT for one target from the desired version.

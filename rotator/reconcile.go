@@ -184,7 +184,7 @@ func (e *Engine) revokeStray(ctx context.Context, s Stray) error {
 	if err != nil {
 		return err
 	}
-	if head.Marker.Rotation == s.Rotation || slices.ContainsFunc(head.Marker.Handles, func(h Handle) bool { return h.ID == s.Handle.ID }) {
+	if head.Marker.Rotation == rotationOf(s.Rotation) || slices.ContainsFunc(head.Marker.Handles, func(h Handle) bool { return h.ID == s.Handle.ID }) {
 		return errors.New("the newest version of the bundle names it")
 	}
 	return e.Revoker.Revoke(ctx, []Handle{s.Handle})

@@ -112,8 +112,9 @@ type Rotation struct {
 	Events    []Waiting            `json:"events"`
 	Started   time.Time            `json:"started"`
 	MintBegan time.Time            `json:"mint_began,omitzero"`
-	Base      int                  `json:"base"`             // KV version before
-	Anchor    string               `json:"anchor,omitempty"` // accessor, journalled before anything is minted under it
+	Base      int                  `json:"base"`              // KV version before
+	Attempt   int                  `json:"attempt,omitempty"` // mintings that were undone
+	Anchor    string               `json:"anchor,omitempty"`  // accessor, journalled before anything is minted under it
 	New       Generation           `json:"new"`
 	Old       Generation           `json:"old"`
 	Back      bool                 `json:"back,omitempty"` // rolling back: New is to be revoked, Old stays

@@ -54,7 +54,7 @@ func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 	if len(suspects) == 0 {
 		return nil, nil
 	}
-	p, err := e.pressWith(ctx, c, facts)
+	p, err := e.pressWith(ctx, c, facts, e.Now())
 	if err != nil {
 		return nil, err
 	}

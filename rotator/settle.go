@@ -41,6 +41,7 @@ func (e *Engine) backToClaimed(ctx context.Context, c *cursor, why error) *pause
 	p := e.retry(c, why)
 	err := c.move(ctx, func(r *Record) {
 		r.State = Claimed
+		r.Rotation.Attempt++
 		r.Rotation.Anchor, r.Rotation.Base, r.Rotation.MintBegan = "", 0, time.Time{}
 		r.Rotation.Old, r.Rotation.New = Generation{}, Generation{}
 	})
@@ -50,14 +51,17 @@ func (e *Engine) backToClaimed(ctx context.Context, c *cursor, why error) *pause
 	return p
 }
 
-// abort revokes whatever the rotation minted, seen or unseen.
+// abort revokes whatever this attempt minted, seen or unseen.
 func (e *Engine) abort(ctx context.Context, c *cursor) error {
+	if err := c.held(); err != nil {
+		return err
+	}
 	rot := c.record().Rotation
 	ms := make([]Mint, len(c.bundle.Credentials))
 	for i, cr := range c.bundle.Credentials {
-		ms[i] = Mint{Rotation: rot.ID, Credential: cr}
+		ms[i] = Mint{Rotation: rot.mark(), Credential: cr}
 	}
-	return e.Revoker.Abort(ctx, rot.ID, rot.Anchor, ms)
+	return e.Revoker.Abort(ctx, rot.mark(), rot.Anchor, ms)
 }
 
 // settle decides what became of a minting whose process is gone. Either its version is the bundle's newest: adopt

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -52,7 +53,7 @@ func Strays(found []Holding, records map[string]Record, now time.Time) []Stray {
 	}
 	var out []Stray
 	for _, h := range found {
-		if known[Handle{Kind: h.Handle.Kind, ID: h.Handle.ID}] || busy[h.Rotation] && h.Rotation != "" || now.Sub(h.Created) < settleTime && !h.Irrevocable {
+		if known[Handle{Kind: h.Handle.Kind, ID: h.Handle.ID}] || busy[rotationOf(h.Rotation)] && h.Rotation != "" || now.Sub(h.Created) < settleTime && !h.Irrevocable {
 			continue
 		}
 		if s, stray := judged(h, records); stray {
@@ -88,6 +89,24 @@ func judged(h Holding, records map[string]Record) (Stray, bool) {
 		s.Why = "rotation " + h.Rotation + " is over and does not keep it"
 	}
 	return s, true
+}
+
+// mark is what everything that one attempt mints carries in Vault. The next attempt of the same rotation has another, so
+// that a process which was frozen while it undid the first cannot touch what the second minted.
+func (rot *Rotation) mark() string {
+	if rot.Attempt == 0 {
+		return rot.ID
+	}
+	return fmt.Sprintf("%s.%d", rot.ID, rot.Attempt)
+}
+
+// rotationOf reads the rotation's id out of a mark.
+func rotationOf(mark string) string {
+	epoch := mark[strings.LastIndexByte(mark, '-')+1:]
+	if _, attempt, ok := strings.Cut(epoch, "."); ok {
+		return strings.TrimSuffix(mark, "."+attempt)
+	}
+	return mark
 }
 
 // bundleOf reads the bundle's name out of a rotation's id, see rotationID.

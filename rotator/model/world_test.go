@@ -1,0 +1,110 @@
+package model
+
+import "fmt"
+
+// around returns what may happen to the replicas and around them.
+func (p protocol) around(s state) []step {
+	var out []step
+	for i := range s.replicas {
+		out = append(out, p.crash(s, i)...)
+		out = append(out, p.takeOver(s, i)...)
+	}
+	out = append(out, expiries(s)...)
+	out = append(out, arrivals(s)...)
+	return append(out, p.deploy(s)...)
+}
+
+// crash: a process dies. A PUT that it had under way goes on.
+func (p protocol) crash(s state, i int) []step {
+	r := s.replicas[i]
+	if r.at == off || s.left.crashes == 0 {
+		return nil
+	}
+	s.left.crashes--
+	if r.at == putSent {
+		s.flight[r.target] |= 1 << r.rec.desired
+	}
+	s.replicas[i] = replica{}
+	return with(fmt.Sprintf("replica %d dies", i+1), s)
+}
+
+// takeOver: the lease of the owner has passed, because it is dead or frozen. A frozen one goes on later.
+func (p protocol) takeOver(s state, i int) []step {
+	if s.replicas[i].at != off || s.rec.owner == 0 || s.rec.phase == idle {
+		return nil
+	}
+	owner := s.replicas[s.rec.owner-1]
+	alive := owner.at != off && owner.rec.epoch == s.rec.epoch
+	if alive {
+		if s.left.freezes == 0 {
+			return nil
+		}
+		s.left.freezes--
+	}
+	if p.inherit && (s.rec.phase == applying || s.rec.phase == rollingBack) {
+		s.rec.loose |= 1 << s.rec.desired
+	}
+	return with(fmt.Sprintf("replica %d takes over", i+1), s.take(i))
+}
+
+// expiries: an anchor that was not confirmed dies with what hangs on it.
+func expiries(s state) []step {
+	if s.left.expiries == 0 {
+		return nil
+	}
+	var out []step
+	for g := uint8(1); g <= s.minted; g++ {
+		if s.gens[g] == anchored || s.gens[g] == minted {
+			n := s
+			n.left.expiries--
+			n.gens[g] = dead
+			out = append(out, step{fmt.Sprintf("the anchor of generation %d expires", g), n})
+		}
+	}
+	return out
+}
+
+// arrivals: PUTs that nobody waits for are applied, or given up by the host; and the journal's time for them passes.
+func arrivals(s state) []step {
+	var out []step
+	for t := range s.flight {
+		for v := uint8(1); v <= s.head; v++ {
+			if s.flight[t]&(1<<v) == 0 {
+				continue
+			}
+			gone := s
+			gone.flight[t] &^= 1 << v
+			out = append(out, step{"a late PUT is given up", gone})
+			gone.bound[t] = v
+			out = append(out, step{fmt.Sprintf("a late PUT of version %d reaches target %d", v, t), gone})
+		}
+	}
+	for v := uint8(1); v <= s.head; v++ {
+		if s.rec.loose&(1<<v) != 0 && !s.inFlight(v) {
+			n := s
+			n.rec.loose &^= 1 << v
+			out = append(out, step{fmt.Sprintf("the time for late PUTs of version %d passes", v), n})
+		}
+	}
+	return out
+}
+
+// deploy writes the values that it took from a target earlier. It ends before the last look at the targets, and there is
+// none when the policy asks for no overlap.
+func (p protocol) deploy(s state) []step {
+	if s.left.deploys == 0 || !p.overlap || s.rec.phase != applying && s.rec.phase != rollingBack && s.rec.phase != draining {
+		return nil
+	}
+	taken := s.rec.base
+	if s.rec.back {
+		taken = s.rec.newV
+	}
+	var out []step
+	for t := range s.bound {
+		n := s
+		n.left.deploys--
+		n.bound[t] = taken
+		out = append(out, step{fmt.Sprintf("a deploy writes version %d to target %d", taken, t), n})
+	}
+	return out
+}
