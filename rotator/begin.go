@@ -100,6 +100,7 @@ func (e *Engine) oldGeneration(ctx context.Context, c *cursor, base Snapshot) (G
 		g.Handles = union(g.Handles, hs)
 	}
 	if slices.ContainsFunc(g.Handles, func(h Handle) bool { return h.Kind != "secret-id" }) {
+		g.Minted = e.Now()  // its age is not known
 		g.RenewAt = e.Now() // nobody has renewed it so far; the next pause does
 	}
 	return g, nil

@@ -25,7 +25,7 @@ func (e *Engine) keep(ctx context.Context, c *cursor) {
 			e.Log.Error().Err(err).Str("bundle", c.bundle.Name).Int("version", g.Version).Msg("live generation cannot be renewed; will try again")
 			next = now.Add(renewPause)
 		}
-		warn := !end.IsZero() && !g.Warned && now.After(end.Add(-end.Sub(g.Minted)/3))
+		warn := !end.IsZero() && !g.Warned && rec.keeps(g) && now.After(end.Add(-end.Sub(g.Minted)/3))
 		if warn {
 			warn = e.raise(ctx, c.bundle.Name, g.Version, end) == nil
 		}
@@ -42,6 +42,11 @@ func (e *Engine) keep(ctx context.Context, c *cursor) {
 			return
 		}
 	}
+}
+
+// keeps reports whether a generation is to stay alive when the rotation in hand is over.
+func (r *Record) keeps(g *Generation) bool {
+	return r.Rotation == nil || (g == &r.Rotation.Old) == r.Rotation.Back
 }
 
 // raise publishes an expiring event for a generation that no renewal can save.

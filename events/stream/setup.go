@@ -27,7 +27,7 @@ const (
 	urgentPrefix  = "rotator.urgent.v1."
 	outcomePrefix = "rotator.outcomes.v1."
 	deadPrefix    = "rotator.dead.v1."
-	ackWait       = 30 * time.Second
+	ackWait       = 10 * time.Second // an event that a dead replica had been given is another one's after this time
 	day           = 24 * time.Hour
 )
 

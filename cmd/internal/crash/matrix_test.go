@@ -1,0 +1,119 @@
+package crash
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
+	"github.com/openwhisk-rotator/rotator/vaultsrc/vaulttest"
+)
+
+// goesOn is who goes on after the fault.
+type goesOn int
+
+const (
+	itself goesOn = iota
+	restarted
+	another
+)
+
+func (g goesOn) String() string {
+	return [...]string{"the process goes on", "killed and restarted", "killed and another takes over"}[g]
+}
+
+// TestEveryWriteFails: each write of a rotation x not applied or answer lost x who goes on; forward and rolled back.
+func TestEveryWriteFails(t *testing.T) {
+	p := newParts(t, vaulttest.Run(t))
+	var known []point
+	for _, way := range []string{events.ResultRotated, events.ResultRolledBack} {
+		points := p.recorded(t, way)
+		fork := 0 // up to here the way back is the way forward
+		for fork < min(len(known), len(points)) && known[fork] == points[fork] {
+			fork++
+		}
+		known, points = points, points[fork:]
+		t.Logf("%s: %d write points: %v", way, len(points), points)
+		ends := []goesOn{itself, restarted, another}
+		var group sync.WaitGroup
+		gate := make(chan struct{}, 10)
+		for _, at := range points {
+			for _, f := range []verdict{drop, lose} {
+				for _, g := range ends {
+					group.Go(func() {
+						gate <- struct{}{}
+						defer func() { <-gate }()
+						t.Run(fmt.Sprintf("%s/%s %s/%s", way, at, f, g), func(t *testing.T) { p.run(t, way, newScript(at, f), g) })
+					})
+				}
+			}
+		}
+		group.Wait()
+	}
+}
+
+// recorded runs once without a fault and returns the writes in their order.
+func (p *parts) recorded(t *testing.T, way string) (points []point) {
+	t.Run(way+"/without a fault", func(t *testing.T) {
+		s := newScript(point{}, pass)
+		p.run(t, way, s, itself)
+		points = s.points()
+	})
+	if len(points) < 15 {
+		t.Fatalf("only %d writes were recorded: %v", len(points), points)
+	}
+	return points
+}
+
+// run takes one event through one or two processes, of which one meets the fault.
+func (p *parts) run(t *testing.T, way string, script *script, g goesOn) {
+	s := p.newShop(t)
+	defer s.report()
+	if way == events.ResultRolledBack { // one target says no for good
+		s.whisk.Inject(whisktest.Fault{Method: "PUT", Collection: "actions", Name: "refund", Times: -1, Status: 400, Text: whisktest.TextFinal})
+	}
+	first := s.start("r1", script, g)
+	if g == another {
+		s.start("r2", script, g)
+	}
+	if g == restarted {
+		go func() {
+			select {
+			case <-script.struck:
+			case <-t.Context().Done():
+				return
+			}
+			<-first.gone
+			s.spawn(t, s.dir, s.replica("r1", nil))
+		}()
+	}
+	if err := s.publish(departure("e1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.finished(60*time.Second, 1); err != nil {
+		s.fail("P6, P8: %v", err)
+	}
+	if script.fault != pass {
+		select {
+		case <-script.struck:
+		case <-time.After(10 * time.Second):
+			s.fail("the run never came to %s", script.target)
+		}
+	}
+	s.whisk.ClearFaults()
+	s.look("the end")
+	s.check(way, 1)
+}
+
+// start runs a process whose every write goes past the script.
+func (s *shop) start(name string, script *script, g goesOn) *process {
+	var pr *process
+	ready := make(chan struct{})
+	w := &wire{script: script, fatal: g != itself, after: s.look, kill: func() { <-ready; pr.kill() }, stop: func() { <-ready; pr.signal(syscall.SIGSTOP) }}
+	pr = s.spawn(s.t, s.dir, s.replica(name, w))
+	close(ready)
+	return pr
+}

@@ -1,0 +1,80 @@
+package crash
+
+import (
+	"fmt"
+	"sync"
+)
+
+// A point is one write of a rotation: the n-th of its name.
+type point struct {
+	name string
+	nth  int
+}
+
+func (p point) String() string { return fmt.Sprintf("%s #%d", p.name, p.nth) }
+
+// verdict is what becomes of one write.
+type verdict int
+
+const (
+	pass   verdict = iota
+	drop           // not applied
+	lose           // applied, but the answer is lost
+	freeze         // applied while the process is stopped; it has the answer when it is continued
+)
+
+func (v verdict) String() string {
+	return [...]string{"passes", "is not applied", "is applied and its answer lost", "finds its sender stopped"}[v]
+}
+
+// A script sees every write of a run, and lets one of them fail.
+type script struct {
+	mu    sync.Mutex
+	seen  map[string]int
+	order []point
+
+	target point
+	fault  verdict
+	struck chan struct{} // closed when the fault has happened
+	thawed chan struct{} // closed when a stopped process is continued
+}
+
+func newScript(target point, fault verdict) *script {
+	return &script{seen: make(map[string]int), target: target, fault: fault, struck: make(chan struct{}), thawed: make(chan struct{})}
+}
+
+// judge counts one write and says what becomes of it.
+func (s *script) judge(name string) verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[name]++
+	p := point{name, s.seen[name]}
+	s.order = append(s.order, p)
+	if s.fault == pass || p != s.target {
+		return pass
+	}
+	close(s.struck)
+	return s.fault
+}
+
+func (s *script) points() []point {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.order
+}
+
+// wire is what a process's proxies need to know.
+type wire struct {
+	script *script
+	fatal  bool         // the process dies at the fault
+	kill   func()       // ends the process at once
+	stop   func()       // SIGSTOP
+	after  func(string) // runs after every write that was answered
+}
+
+// doom kills the process when that is what the fault is for.
+func (w *wire) doom() {
+	if w.fatal {
+		w.kill()
+	}
+}
