@@ -15,7 +15,10 @@ import (
 	"github.com/openwhisk-rotator/rotator/events/stream/ensure"
 )
 
-const defaultWorkers = 4
+const (
+	defaultWorkers = 4
+	pullTime       = 6 * time.Second
+)
 
 // Meta is what the stream knows about an event.
 type Meta struct {
@@ -88,11 +91,11 @@ func (l *lane) work(ctx context.Context) error {
 			pauseFor(ctx, 100*time.Millisecond)
 			continue
 		}
-		m, err := c.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(5*time.Second))
+		m, err := l.next(ctx, c)
 		switch {
 		case err == nil:
 			l.take(context.WithoutCancel(ctx), m)
-		case ctx.Err() != nil || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages):
+		case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages):
 		case gone(err):
 			l.log.Warn().Str("consumer", l.name).Msg("the consumer was deleted; creating it again")
 			c = nil
@@ -106,6 +109,14 @@ func (l *lane) work(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// next waits for one message. It asks for a short time only: what a process asked for before it was frozen or cut off is
+// handed to nobody, and would keep events from the others for as long.
+func (l *lane) next(ctx context.Context, c jetstream.Consumer) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, pullTime)
+	defer cancel()
+	return c.Next(jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullTime/3))
 }
 
 // gone reports an answer after which this consumer will never deliver again.
