@@ -45,7 +45,7 @@ func (p *parts) frozen(t *testing.T, way string, script *script) {
 	var once sync.Once
 	thaw := func() { once.Do(func() { first.signal(syscall.SIGCONT); close(script.thawed) }) }
 	defer thaw()
-	if err := s.publish(departure("e1")); err != nil {
+	if err := s.publish(departure("e1", s.name)); err != nil {
 		t.Fatal(err)
 	}
 	select {

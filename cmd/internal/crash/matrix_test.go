@@ -90,7 +90,7 @@ func (p *parts) run(t *testing.T, way string, script *script, g goesOn) {
 			s.spawn(t, s.dir, s.replica("r1", nil))
 		}()
 	}
-	if err := s.publish(departure("e1")); err != nil {
+	if err := s.publish(departure("e1", s.name)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.finished(60*time.Second, 1); err != nil {

