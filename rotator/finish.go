@@ -18,13 +18,21 @@ func (c *cursor) receipt(result string) Receipt {
 }
 
 // finish writes down how the rotation ended, before anybody is told: what is published is then the same after a crash.
+// An event that has joined since the receipt was begun is named in it: after this write none joins any more.
 func (e *Engine) finish(ctx context.Context, c *cursor, receipt Receipt) *pause {
 	receipt.Finished = e.Now()
-	receipt, err := receipt.seal(c.record().Last())
-	if err != nil {
-		return e.retry(c, err)
+	var failed error
+	err := c.move(ctx, func(r *Record) {
+		receipt.Events, receipt.Kind = r.Rotation.Events, r.Rotation.Kind
+		var sealed Receipt
+		if sealed, failed = receipt.seal(r.Last()); failed == nil {
+			r.Rotation.Final = &sealed
+		}
+	})
+	if failed != nil {
+		return e.retry(c, failed)
 	}
-	if err := c.move(ctx, func(r *Record) { r.Rotation.Final = &receipt }); err != nil {
+	if err != nil {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}
 	}
 	return nil

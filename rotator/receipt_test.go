@@ -113,3 +113,41 @@ func TestReceiptsOfRotationsAreChained(t *testing.T) {
 		}
 	})
 }
+
+// TestReceiptNamesTheEventThatJoinsLast: between the moment at which the receipt is put together and the write that ends
+// the rotation, another event is folded into it.
+func TestReceiptNamesTheEventThatJoinsLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 1)
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		defer p.end()
+		stored := time.Now()
+		time.Sleep(time.Second)
+		rec := Record{V: RecordVersion, Bundle: "checkout", State: Revoking, Epoch: 3, Owner: "r1", LeaseUntil: time.Now().Add(time.Hour), Rotation: &Rotation{
+			ID: "checkout-1", Kind: events.KindOffboarding, Events: []Waiting{{Event: "e1", ID: "e1"}}, MintBegan: time.Now(), Started: stored}}
+		value, err := rec.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := journalPort{p.ports}.Put(t.Context(), "checkout", value, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &cursor{e: p.Engine, bundle: b, rec: rec, rev: at}
+		receipt := c.receipt(events.ResultRotated)
+		if err := p.refresh(t.Context(), "checkout"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Accept(t.Context(), leak("e2", "checkout"), stored); err != nil {
+			t.Fatal(err)
+		}
+		if pause := p.finish(t.Context(), c, receipt); pause != nil {
+			t.Fatal(pause.why)
+		}
+		final := w.record(t, "checkout").Rotation.Final
+		if len(final.Events) != 2 || final.Kind != events.KindLeak {
+			t.Errorf("the receipt names %d events, kind %s", len(final.Events), final.Kind)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package journal
 import (
 	"fmt"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/events/stream/embedded"
+	"github.com/openwhisk-rotator/rotator/events/stream/natstest"
 )
 
 // single starts one server on a fresh directory and returns a connection to it.
@@ -49,48 +49,7 @@ func open(t *testing.T, nc *nats.Conn, replicas int) *Store {
 // cluster starts three servers that form a cluster with JetStream.
 func cluster(t *testing.T) []*server.Server {
 	t.Helper()
-	ports := freePorts(t, 3)
-	var routes []string
-	for _, p := range ports {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", p))
-	}
-	var all []*server.Server
-	for i, p := range ports {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true,
-			JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30, NoSigs: true, NoLog: true,
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: p}, Routes: server.RoutesFromStr(strings.Join(routes, ",")),
-		}
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		all = append(all, s)
-	}
-	eventually(t, "a leader of the cluster", func() bool {
-		for _, s := range all {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == len(all) {
-				return true
-			}
-		}
-		return false
-	})
-	return all
-}
-
-func freePorts(t *testing.T, n int) (ports []int) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+	return natstest.Run(t).Servers()
 }
 
 // eventually polls until ok, for half a minute.
@@ -106,6 +65,16 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("there was never %s", what)
 		}
 	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

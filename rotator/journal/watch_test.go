@@ -11,7 +11,7 @@ import (
 )
 
 func TestWatchSurvivesARestartOfTheServer(t *testing.T) {
-	dir, port := t.TempDir(), freePorts(t, 1)[0]
+	dir, port := t.TempDir(), freePort(t)
 	cfg := embedded.Config{Dir: dir, Listen: address(port), Log: zerolog.Nop()}
 	server, err := embedded.Start(cfg)
 	if err != nil {

@@ -17,7 +17,7 @@ func (w *wire) httpProxy(t testing.TB, system, upstream string) string {
 		v := pass
 		name := httpWrite(system, r)
 		if name != "" {
-			v = w.script.judge(name)
+			v = w.judge(name)
 		}
 		if v == drop {
 			w.doom()

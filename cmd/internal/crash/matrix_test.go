@@ -110,9 +110,13 @@ func (p *parts) run(t *testing.T, way string, script *script, g goesOn) {
 
 // start runs a process whose every write goes past the script.
 func (s *shop) start(name string, script *script, g goesOn) *process {
+	return s.startUpset(name, script, g, nil)
+}
+
+func (s *shop) startUpset(name string, script *script, g goesOn, upset func()) *process {
 	var pr *process
 	ready := make(chan struct{})
-	w := &wire{script: script, fatal: g != itself, after: s.look, kill: func() { <-ready; pr.kill() }, stop: func() { <-ready; pr.signal(syscall.SIGSTOP) }}
+	w := &wire{script: script, fatal: g != itself, after: s.look, kill: func() { <-ready; pr.kill() }, stop: func() { <-ready; pr.signal(syscall.SIGSTOP) }, upset: upset}
 	pr = s.spawn(s.t, s.dir, s.replica(name, w))
 	close(ready)
 	return pr

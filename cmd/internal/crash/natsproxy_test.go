@@ -90,7 +90,7 @@ func (l *natsLink) judge(op string, args []string) verdict {
 	if name == "" {
 		return pass
 	}
-	v := l.w.script.judge(name)
+	v := l.w.judge(name)
 	answered := op == "PUB" && len(args) == 3 || op == "HPUB" && len(args) == 4
 	if v != drop && answered {
 		l.mu.Lock()

@@ -17,14 +17,15 @@ func (p point) String() string { return fmt.Sprintf("%s #%d", p.name, p.nth) }
 type verdict int
 
 const (
-	pass   verdict = iota
-	drop           // not applied
-	lose           // applied, but the answer is lost
-	freeze         // applied while the process is stopped; it has the answer when it is continued
+	pass    verdict = iota
+	drop            // not applied
+	lose            // applied, but the answer is lost
+	disturb         // something happens around it first
+	freeze          // applied while the process is stopped; it has the answer when it is continued
 )
 
 func (v verdict) String() string {
-	return [...]string{"passes", "is not applied", "is applied and its answer lost", "finds its sender stopped"}[v]
+	return [...]string{"passes", "is not applied", "is applied and its answer lost", "comes in the middle of it", "finds its sender stopped"}[v]
 }
 
 // A script sees every write of a run, and lets one of them fail.
@@ -69,7 +70,18 @@ type wire struct {
 	fatal  bool         // the process dies at the fault
 	kill   func()       // ends the process at once
 	stop   func()       // SIGSTOP
+	upset  func()       // what a disturbance does
 	after  func(string) // runs after every write that was answered
+}
+
+// judge says what becomes of a write, after a disturbance if there is one.
+func (w *wire) judge(name string) verdict {
+	v := w.script.judge(name)
+	if v == disturb {
+		w.upset()
+		return pass
+	}
+	return v
 }
 
 // doom kills the process when that is what the fault is for.

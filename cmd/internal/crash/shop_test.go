@@ -112,10 +112,14 @@ func writeConfig(name string, w *wire, shops ...*shop) string {
 	s := shops[0]
 	vault, url := s.vault.Address, s.nats
 	if w != nil {
-		vault, url = w.httpProxy(s.t, "vault", vault), w.natsProxy(s.t, strings.TrimPrefix(url, "nats://"))
+		vault = w.httpProxy(s.t, "vault", vault)
+		if !strings.Contains(url, ",") { // of a cluster, the client talks to whom it likes
+			url = w.natsProxy(s.t, strings.TrimPrefix(url, "nats://"))
+		}
 	}
-	text := strings.NewReplacer("NATS", url, "VAULT", vault, "DIR", s.dir, "MOUNT", s.approle, "ANCHOR", s.anchor, "KV", s.kv, "NAME", s.name).Replace(`
-nats: {url: "NATS", replicas: 1}
+	text := strings.NewReplacer("NATS", url, "VAULT", vault, "DIR", s.dir, "MOUNT", s.approle, "ANCHOR", s.anchor, "KV", s.kv, "NAME", s.name,
+		"REPLICAS", map[bool]string{false: "1", true: "3"}[strings.Contains(s.nats, ",")]).Replace(`
+nats: {url: "NATS", replicas: REPLICAS}
 ops: {listen: none}
 log: {level: info, format: json}
 limits: {lease: 2s, straggler: 2s}
