@@ -25,6 +25,8 @@ type Credential struct {
 	Generate Generator
 	Keys     map[string]string // field of Vault's answer -> key of the bundle
 	Probe    Probe             // zero: minted values are not tested before they are bound
+
+	Exclusive bool // nobody but this rotator mints from Generate.Path: a lease there that no rotation names is an orphan
 }
 
 // A Generator says where in Vault a credential comes from: a path that returns data, or a password policy.

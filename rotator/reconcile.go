@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type Inventory interface {
 // A Reconcile says how often what exists is compared with the journal, and what follows.
 type Reconcile struct {
 	Every  time.Duration // zero: never by itself
+	Settle time.Duration // what is younger is left alone: a rotation may just have made it; zero: 20 minutes
 	Revoke bool          // orphans that are certainly ours and certainly unused are revoked; otherwise only reported
 	Apply  bool          // drifted targets are written again; otherwise only reported
 }
@@ -139,10 +141,16 @@ func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliatio
 
 func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[string]Record, out *Reconciliation) error {
 	var paths []string
-	for _, b := range e.Bundles {
+	exclusive := make(map[string]string)
+	for name, b := range e.Bundles {
 		for _, c := range b.Credentials {
 			if c.Generate.Path != "" {
 				paths = append(paths, c.Generate.Path)
+			}
+			if _, shared := exclusive[c.Generate.Path]; c.Exclusive && !shared {
+				exclusive[c.Generate.Path] = name
+			} else if c.Generate.Path != "" {
+				exclusive[c.Generate.Path] = "" // two mint there
 			}
 		}
 	}
@@ -158,7 +166,7 @@ func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[stri
 		return err
 	}
 	out.Unchecked = append(out.Unchecked, unchecked...)
-	for _, s := range Strays(found, records, e.Now()) {
+	for _, s := range Strays(found, records, exclusive, e.Now().Add(-cmp.Or(policy.Settle, settleTime))) {
 		if !s.Revocable || !policy.Revoke {
 			out.Orphans = append(out.Orphans, s)
 			continue
@@ -184,7 +192,7 @@ func (e *Engine) revokeStray(ctx context.Context, s Stray) error {
 	if err != nil {
 		return err
 	}
-	if head.Marker.Rotation == rotationOf(s.Rotation) || slices.ContainsFunc(head.Marker.Handles, func(h Handle) bool { return h.ID == s.Handle.ID }) {
+	if s.Rotation != "" && head.Marker.Rotation == rotationOf(s.Rotation) || slices.ContainsFunc(head.Marker.Handles, func(h Handle) bool { return h.ID == s.Handle.ID }) {
 		return errors.New("the newest version of the bundle names it")
 	}
 	return e.Revoker.Revoke(ctx, []Handle{s.Handle})
@@ -201,7 +209,7 @@ func (e *Engine) raiseFound(ctx context.Context, found Reconciliation) error {
 	}
 	foreign := 0
 	for _, s := range found.Orphans {
-		if s.Rotation == "" && !s.Irrevocable {
+		if s.Bundle == "" && !s.Irrevocable {
 			foreign++
 			continue
 		}

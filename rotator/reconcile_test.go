@@ -54,6 +54,11 @@ func TestStrays(t *testing.T) {
 		"left behind, by its name": {Holding{Handle: Handle{Kind: "secret-id", ID: "x"}, Rotation: "idle-20260101T000000-1", Created: old}, true, true},
 		"just made":                {Holding{Handle: Handle{Kind: "anchor", ID: "x"}, Bundle: "idle", Rotation: "idle-20260101T000000-1", Created: now.Add(-time.Minute)}, false, false},
 		"of a running rotation":    {Holding{Handle: Handle{Kind: "secret-id", ID: "x"}, Rotation: "busy-20260301T110000-7", Created: old}, false, false},
+		"of its second attempt":    {Holding{Handle: Handle{Kind: "secret-id", ID: "x"}, Rotation: "busy-20260301T110000-7.1", Created: old}, false, false},
+		"lease where we are alone": {Holding{Handle: Handle{Kind: "lease", ID: "y"}, Path: "mine", Created: old}, true, true},
+		"the same, being minted":   {Holding{Handle: Handle{Kind: "lease", ID: "y"}, Path: "making", Created: old}, true, false},
+		"the same, before us":      {Holding{Handle: Handle{Kind: "lease", ID: "y"}, Path: "mine", Created: old.Add(-2 * time.Hour)}, true, false},
+		"the same, no such record": {Holding{Handle: Handle{Kind: "lease", ID: "y"}, Path: "gone", Created: old}, true, false},
 		"its anchor":               {Holding{Handle: Handle{Kind: "anchor", ID: "journalled"}, Bundle: "busy", Rotation: "busy-20260301T110000-6", Created: old}, false, false},
 		"older than the journal":   {Holding{Handle: Handle{Kind: "anchor", ID: "x"}, Bundle: "newish", Rotation: "newish-20260101T000000-1", Created: old}, true, false},
 		"journal of unknown age":   {Holding{Handle: Handle{Kind: "anchor", ID: "x"}, Bundle: "unborn", Rotation: "unborn-20260101T000000-1", Created: old}, true, false},
@@ -63,7 +68,7 @@ func TestStrays(t *testing.T) {
 		"secret-id made by hand":   {Holding{Handle: Handle{Kind: "secret-id", ID: "y"}, Created: old}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Strays([]Holding{tc.h}, records, now)
+			got := Strays([]Holding{tc.h}, records, map[string]string{"mine": "idle", "making": "busy", "gone": "nobody"}, now.Add(-20*time.Minute))
 			if (len(got) == 1) != tc.stray || tc.stray && (got[0].Revocable != tc.revocable || got[0].Why == "") {
 				t.Errorf("%+v, want stray %v, revocable %v", got, tc.stray, tc.revocable)
 			}

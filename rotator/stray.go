@@ -34,10 +34,11 @@ type Stray struct {
 // settleTime is the age below which a holding may be one that a rotation has just made and not journalled yet.
 const settleTime = 20 * time.Minute
 
-// Strays compares what exists with what the journal knows. It is pure. Only what carries the mark of a rotation that
-// this journal has begun and finished may be revoked; what is older than the journal's record, or carries no mark, could
-// be in use and is only reported. A lease carries no mark: it may be another client's.
-func Strays(found []Holding, records map[string]Record, now time.Time) []Stray {
+// Strays compares what exists with what the journal knows. It is pure. What was created after settled is left alone. Only
+// what carries the mark of a rotation that this journal has begun and finished may be revoked; what is older than the
+// journal's record, or carries no mark, could be in use and is only reported. A lease carries no mark: it may be another
+// client's, unless its path is exclusive to one bundle.
+func Strays(found []Holding, records map[string]Record, exclusive map[string]string, settled time.Time) []Stray {
 	known := make(map[Handle]bool)
 	busy := make(map[string]bool)
 	for _, rec := range records {
@@ -53,21 +54,27 @@ func Strays(found []Holding, records map[string]Record, now time.Time) []Stray {
 	}
 	var out []Stray
 	for _, h := range found {
-		if known[Handle{Kind: h.Handle.Kind, ID: h.Handle.ID}] || busy[rotationOf(h.Rotation)] && h.Rotation != "" || now.Sub(h.Created) < settleTime && !h.Irrevocable {
+		if known[Handle{Kind: h.Handle.Kind, ID: h.Handle.ID}] || busy[rotationOf(h.Rotation)] && h.Rotation != "" || h.Created.After(settled) && !h.Irrevocable {
 			continue
 		}
-		if s, stray := judged(h, records); stray {
+		if s, stray := judged(h, records, exclusive[h.Path]); stray {
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-func judged(h Holding, records map[string]Record) (Stray, bool) {
+// judged decides about one holding that no record names. owner is the bundle that its path is exclusive to, if any.
+func judged(h Holding, records map[string]Record, owner string) (Stray, bool) {
 	s := Stray{Holding: h}
 	if h.Rotation == "" {
 		if h.Handle.Kind != "lease" { // somebody made it by hand
 			return s, false
+		}
+		if rec, ok := records[owner]; ok && !h.Irrevocable && !rec.Born.IsZero() && h.Created.After(rec.Born) {
+			s.Bundle, s.Revocable = owner, rec.State == Idle // otherwise it may be the one that is being minted
+			s.Why = "only this rotator mints there, and no rotation names it"
+			return s, true
 		}
 		s.Why = "no journal record names this lease; it may be another client's"
 		if h.Irrevocable {

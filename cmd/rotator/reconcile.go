@@ -22,7 +22,7 @@ rotation, and targets that do not hold their bundle's live version any more.
   rotator reconcile --apply             write the live version to drifted targets again
 
 Leases carry no mark of who asked for them: those that no rotation names are shown, and
-never revoked. Exit code 1 means that something was found.`
+revoked only where the credential says "exclusive: true" - nobody else mints there. Exit code 1 means that something was found.`
 
 func reconcileCommand(g *globals) *cobra.Command {
 	var policy rotator.Reconcile
@@ -42,6 +42,7 @@ func reconcileCommand(g *globals) *cobra.Command {
 			return remote(err)
 		}
 		defer nc.Close()
+		policy.Settle = cfg.Reconcile.Settle
 		found, err := service.Reconcile(ctx, cfg, nc, policy, log)
 		if err != nil {
 			return remote(err)
@@ -69,7 +70,7 @@ func writeFound(w io.Writer, r rotator.Reconciliation) {
 	}
 	for _, s := range r.Orphans {
 		word := "unknown"
-		if s.Rotation != "" || s.Irrevocable {
+		if s.Bundle != "" || s.Irrevocable {
 			word = "orphan"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s %s\t%s\n", word, dash(s.Bundle), s.Handle.Kind, s.Handle.ID, s.Why)

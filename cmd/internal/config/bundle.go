@@ -97,6 +97,7 @@ func (r *reader) credential(name string, v value, b *placed) rotator.Credential 
 	if at, ok := s.require("generate", "write the Vault path that mints it, or {password_policy: name}"); ok {
 		c.Generate = r.generator(at)
 	}
+	c.Exclusive = s.flag("exclusive")
 	keys, ok := s.require("keys", "map each field of Vault's answer to a key of the bundle: {username: DB_USER, password: DB_PASSWORD}")
 	if ok {
 		r.keys(keys, &c, b)

@@ -140,6 +140,7 @@ func (r *reader) config(root value) *Config {
 	rec := top.sub("reconcile")
 	c.Reconcile = rotator.Reconcile{
 		Every:  rec.duration("every", time.Hour, 0, 30*24*time.Hour),
+		Settle: rec.duration("settle", 20*time.Minute, time.Second, 24*time.Hour),
 		Revoke: rec.choice("orphans", "revoke", "report") == "revoke",
 		Apply:  rec.choice("drift", "report", "apply") == "apply",
 	}

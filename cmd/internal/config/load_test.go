@@ -78,7 +78,7 @@ bundles:
 		Data: "/etc/rotator/rotator-data",
 		Log:  Log{Level: "info", Format: "auto"},
 		Ops:  Ops{Listen: "127.0.0.1:9180"}, Limits: Limits{Bundles: 8, Vault: 32, Lease: 45 * time.Second, Straggler: 65 * time.Second},
-		Reconcile: rotator.Reconcile{Every: time.Hour, Revoke: true},
+		Reconcile: rotator.Reconcile{Every: time.Hour, Settle: 20 * time.Minute, Revoke: true},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Bundles")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

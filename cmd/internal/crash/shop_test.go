@@ -123,6 +123,7 @@ nats: {url: "NATS", replicas: REPLICAS}
 ops: {listen: none}
 log: {level: info, format: json}
 limits: {lease: 2s, straggler: 2s}
+reconcile: {settle: 1s}
 vault:
   address: VAULT
   auth: {method: approle, mount: MOUNT, role_id_file: DIR/role-id, secret_id_file: DIR/secret-id}
@@ -150,7 +151,7 @@ func (s *shop) bundle() string {
   NAME:
     secret: KV/NAME
     credentials:
-      db: {generate: DB/creds/NAME, keys: {username: DB_USER, password: DB_PASSWORD}, probe: {postgres: "postgres://{{DB_USER|url}}:{{DB_PASSWORD|url}}@PG?sslmode=disable"}}
+      db: {generate: DB/creds/NAME, exclusive: true, keys: {username: DB_USER, password: DB_PASSWORD}, probe: {postgres: "postgres://{{DB_USER|url}}:{{DB_PASSWORD|url}}@PG?sslmode=disable"}}
       login: {generate: auth/MOUNT/role/NAME/secret-id, keys: {secret_id: SECRET_ID}, probe: {approle: {mount: MOUNT, role_id: "{{ROLE_ID}}", secret_id: "{{SECRET_ID}}"}}}
     holders: ["NAME@example.com"]
     policy: {leak: {overlap: 0s}, offboarding: {overlap: OVERLAP}, manual: {overlap: 3s}}
