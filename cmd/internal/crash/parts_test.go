@@ -114,6 +114,15 @@ func (p *parts) spawn(t testing.TB, dir, config string) *process {
 
 func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
+func (p *process) ended() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill ends the process as a power cut would, and returns when it is gone.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -222,6 +223,13 @@ func (s *shop) report() {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	if s.t.Failed() {
+		for _, pr := range s.running {
+			pr.signal(syscall.SIGQUIT) // it writes its stacks into the log
+			select {
+			case <-pr.gone:
+			case <-time.After(5 * time.Second):
+			}
+		}
 		logs, _ := os.ReadFile(filepath.Join(s.dir, "logs"))
 		s.t.Logf("logs:\n%s", indent(string(logs)))
 		if rec, err := s.record(); err == nil {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type shop struct {
 	published, logins, refused, forgotten int // of the soak
 
 	mu       sync.Mutex
+	running  []*process
 	values   map[string]bool // every secret that was ever bound
 	failures []string
 }
@@ -93,6 +95,16 @@ func (s *shop) openwhisk() {
 }
 
 func text(key, value string) param.Entry { return param.Entry{Key: key, Value: secret.FromText(value)} }
+
+// spawn starts a process, whose stacks are shown when the test fails.
+func (s *shop) spawn(t testing.TB, dir, config string) *process {
+	t.Helper()
+	pr := s.parts.spawn(t, dir, config)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = append(slices.DeleteFunc(s.running, (*process).ended), pr)
+	return pr
+}
 
 func (s *shop) file(name, content string) string {
 	path := filepath.Join(s.dir, name)
