@@ -67,10 +67,7 @@ func New(cfg Config) (*Engine, error) {
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation
 // in hand has reached its next durable state. Replicas may run side by side.
 func (e *Engine) Run(ctx context.Context) error {
-	changes, err := e.Journal.Watch(ctx)
-	if err != nil {
-		return fmt.Errorf("watching the journal: %w", err)
-	}
+	changes := e.Journal.Watch(ctx)
 	if err := e.reload(ctx); err != nil {
 		e.Log.Warn().Err(err).Msg("journal cannot be listed; trying again")
 	}

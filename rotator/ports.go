@@ -171,7 +171,7 @@ type Journal interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 	List(ctx context.Context) (map[string]Stored, error)
-	Watch(ctx context.Context) (<-chan Change, error)
+	Watch(ctx context.Context) <-chan Change
 }
 
 // Stored is one journal value with its revision.

@@ -435,7 +435,7 @@ func (p *ports) List(context.Context) (map[string]Stored, error) {
 	return out, nil
 }
 
-func (p *ports) Watch(ctx context.Context) (<-chan Change, error) {
+func (p *ports) Watch(ctx context.Context) <-chan Change {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ch := make(chan Change, 64)
@@ -446,7 +446,7 @@ func (p *ports) Watch(ctx context.Context) (<-chan Change, error) {
 		p.watchers = slices.DeleteFunc(p.watchers, func(c chan Change) bool { return c == ch })
 		close(ch)
 	})
-	return ch, nil
+	return ch
 }
 
 func (p *ports) Outcome(_ context.Context, o events.Outcome) error {

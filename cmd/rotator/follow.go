@@ -39,10 +39,7 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	changes, err := store.Watch(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("watching the journal: %w", err)
-	}
+	changes := store.Watch(ctx)
 	f.open, f.done = make(map[string]string), make(map[string]events.Outcome)
 	check := time.NewTicker(500 * time.Millisecond)
 	defer check.Stop()

@@ -39,12 +39,8 @@ func newWatcher(ctx context.Context, nc *nats.Conn, out *printer) (*watcher, err
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
 	w.store = store
-	changes, err := store.Watch(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("watching the journal: %w", err)
-	}
 	go func() {
-		for c := range changes {
+		for c := range store.Watch(ctx) {
 			w.change(c)
 		}
 	}()

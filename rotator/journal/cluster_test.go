@@ -78,10 +78,7 @@ func TestClusterWritesResumeAfterTheLeaderDies(t *testing.T) {
 	url := nodes[0].ClientURL() + "," + nodes[1].ClientURL() + "," + nodes[2].ClientURL()
 	s := open(t, connect(t, stream.Config{URL: url}), 3)
 	ctx := t.Context()
-	changes, err := s.Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	changes := s.Watch(ctx)
 	rev, err := s.Put(ctx, "a", []byte("before"), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -12,29 +12,25 @@ import (
 )
 
 // Watch sends the newest value of every key, and then every change, until ctx ends; then it closes the channel.
-// After a lost connection or a change of leader it goes on by itself, and may repeat values.
-func (s *Store) Watch(ctx context.Context) (<-chan rotator.Change, error) {
-	messages, err := s.follow(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("watching the journal: %w", err)
-	}
+// While NATS is away, before the first value as well, it tries again; after that it may repeat values.
+func (s *Store) Watch(ctx context.Context) <-chan rotator.Change {
 	changes := make(chan rotator.Change)
 	go func() {
 		defer close(changes)
 		for ctx.Err() == nil {
-			if messages == nil {
-				if messages, err = s.follow(ctx); err != nil {
-					s.log.Warn().Err(err).Msg("the watch of the journal is interrupted; trying again")
+			messages, err := s.follow(ctx)
+			if err != nil {
+				if ctx.Err() == nil {
+					s.log.Warn().Err(err).Msg("the journal cannot be watched; trying again")
 					wait(ctx, time.Second)
-					continue
 				}
+				continue
 			}
 			s.forward(ctx, messages, changes)
 			messages.Stop()
-			messages = nil
 		}
 	}()
-	return changes, nil
+	return changes
 }
 
 func (s *Store) follow(ctx context.Context) (jetstream.MessagesContext, error) {
