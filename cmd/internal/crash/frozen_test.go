@@ -17,6 +17,7 @@ import (
 // overwritten with old values, nothing that lives may be revoked.
 func TestFrozenReplica(t *testing.T) {
 	p := newParts(t, vaulttest.Run(t))
+	var missed tally
 	for _, way := range []string{events.ResultRotated, events.ResultRolledBack} {
 		points := p.recorded(t, way)
 		for points[0].name != "nats journal _" { // before that it has no work that anybody could take over
@@ -28,11 +29,14 @@ func TestFrozenReplica(t *testing.T) {
 			group.Go(func() {
 				gate <- struct{}{}
 				defer func() { <-gate }()
-				t.Run(fmt.Sprintf("%s/%s", way, at), func(t *testing.T) { p.frozen(t, way, newScript(at, freeze)) })
+				t.Run(fmt.Sprintf("%s/%s", way, at), func(t *testing.T) {
+					missed.count(at.reach(t, freeze, func(s *script) { p.frozen(t, way, s) }))
+				})
 			})
 		}
 		group.Wait()
 	}
+	missed.few(t)
 }
 
 func (p *parts) frozen(t *testing.T, way string, script *script) {
@@ -48,11 +52,18 @@ func (p *parts) frozen(t *testing.T, way string, script *script) {
 	if err := s.publish(departure("e1", s.name)); err != nil {
 		t.Fatal(err)
 	}
+	over := make(chan error, 1)
+	go func() { over <- s.finished(30*time.Second, 1) }()
 	select {
 	case <-script.struck:
-	case <-time.After(30 * time.Second):
-		s.fail("the run never came to %s", script.target)
-		return
+	case err := <-over:
+		if err != nil {
+			s.fail("P6, P8: %v", err)
+			return
+		}
+		if script.wait(); !script.came() {
+			return
+		}
 	}
 	s.spawn(t, s.dir, s.replica("r2", nil))
 	if err := s.finished(90*time.Second, 1); err != nil {

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
 
+	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/journal"
-	"github.com/rs/zerolog"
 )
 
 // places are the targets, as the emulator names them.
@@ -109,7 +110,12 @@ func (s *shop) finished(limit time.Duration, rotations int) error {
 
 // check holds the end against the promises: live is the one credential that is left.
 func (s *shop) check(result string, rotations int) {
-	finals, err := s.finals()
+	var finals []events.Outcome
+	var err error
+	_ = until(5*time.Second, "every outcome is there", func() bool { // a new leader of the stream needs a moment to know all of it
+		finals, err = s.finals()
+		return err == nil && len(finals) >= rotations
+	})
 	if err != nil {
 		s.fail("reading the outcomes: %v", err)
 	}

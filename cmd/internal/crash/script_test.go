@@ -3,6 +3,9 @@ package crash
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
 )
 
 // A point is one write of a rotation: the n-th of its name.
@@ -62,6 +65,57 @@ func (s *script) points() []point {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.order
+}
+
+// came reports whether the fault has happened.
+func (s *script) came() bool {
+	select {
+	case <-s.struck:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait gives a rotation that is over the time to come to its fault: some writes follow the last record.
+func (s *script) wait() {
+	if s.fault == pass {
+		return
+	}
+	select {
+	case <-s.struck:
+	case <-time.After(5 * time.Second):
+	}
+}
+
+// reach runs until the fault has happened, three times at most: a renewal, for instance, is only due in a slow run.
+func (p point) reach(t *testing.T, fault verdict, run func(*script)) bool {
+	for range 3 {
+		s := newScript(p, fault)
+		if run(s); s.came() || t.Failed() {
+			return true
+		}
+	}
+	t.Logf("no run came to %s", p)
+	return false
+}
+
+// tally counts the points that no run came to.
+type tally struct{ missed, all atomic.Int64 }
+
+func (c *tally) count(reached bool) {
+	c.all.Add(1)
+	if !reached {
+		c.missed.Add(1)
+	}
+}
+
+// few fails when more than a renewal was missed: then the rig no longer tests what it says.
+func (c *tally) few(t *testing.T) {
+	t.Helper()
+	if missed, all := c.missed.Load(), c.all.Load(); 20*missed > all {
+		t.Errorf("%d of %d faults never happened", missed, all)
+	}
 }
 
 // wire is what a process's proxies need to know.

@@ -27,6 +27,15 @@ func around(t *testing.T, points []point, width int, run func(*testing.T, point)
 	group.Wait()
 }
 
+// disturbed runs one rotation for every point, in which something happens around that write.
+func disturbed(t *testing.T, points []point, width int, run func(*testing.T, *script)) {
+	var missed tally
+	around(t, points, width, func(t *testing.T, at point) {
+		missed.count(at.reach(t, disturb, func(s *script) { run(t, s) }))
+	})
+	missed.few(t)
+}
+
 // only keeps the points of some systems.
 func only(points []point, systems ...string) (out []point) {
 	for _, p := range points {
@@ -40,10 +49,9 @@ func only(points []point, systems ...string) (out []point) {
 }
 
 // upset runs one rotation that is disturbed once, and checks it.
-func (s *shop) upset(t *testing.T, at point, happens func(first *process)) {
+func (s *shop) upset(t *testing.T, script *script, happens func(first *process)) {
 	t.Helper()
 	defer s.report()
-	script := newScript(at, disturb)
 	var first *process
 	started := make(chan struct{})
 	first = s.startUpset("r1", script, itself, func() { <-started; happens(first) })
@@ -55,11 +63,7 @@ func (s *shop) upset(t *testing.T, at point, happens func(first *process)) {
 		s.fail("P6, P8: %v", err)
 		return
 	}
-	select {
-	case <-script.struck:
-	case <-time.After(10 * time.Second):
-		s.fail("the run never came to %s", at)
-	}
+	script.wait()
 	s.look("the end")
 	s.check(events.ResultRotated, 1)
 }
@@ -69,12 +73,12 @@ func (s *shop) upset(t *testing.T, at point, happens func(first *process)) {
 func TestLeaderOfTheClusterDies(t *testing.T) {
 	p := newParts(t, vaulttest.Run(t))
 	points := only(p.recorded(t, events.ResultRotated), "vault", "openwhisk")
-	around(t, points, 3, func(t *testing.T, at point) {
+	disturbed(t, points, 3, func(t *testing.T, script *script) {
 		c := natstest.Run(t)
 		s := p.shopOn(t, c.URL(), t.TempDir())
 		var back sync.WaitGroup
 		defer back.Wait()
-		s.upset(t, at, func(*process) {
+		s.upset(t, script, func(*process) {
 			leader := c.Leads(journal.Stream)
 			if leader < 0 {
 				s.fail("nobody leads the journal")
@@ -93,11 +97,11 @@ func TestLeaderOfTheClusterDies(t *testing.T) {
 func TestVaultIsSealed(t *testing.T) {
 	p := newParts(t, vaulttest.RunPersistent(t))
 	points := only(p.recorded(t, events.ResultRotated), "vault")
-	around(t, points, 1, func(t *testing.T, at point) {
+	disturbed(t, points, 1, func(t *testing.T, script *script) {
 		s := p.newShop(t)
 		var open sync.WaitGroup
 		defer open.Wait()
-		s.upset(t, at, func(*process) {
+		s.upset(t, script, func(*process) {
 			if err := p.vault.Seal(t.Context()); err != nil {
 				s.fail("sealing: %v", err)
 			}
@@ -118,11 +122,11 @@ func TestStopped(t *testing.T) {
 	for points[0].name != "nats journal _" {
 		points = points[1:]
 	}
-	around(t, points, 8, func(t *testing.T, at point) {
+	disturbed(t, points, 8, func(t *testing.T, script *script) {
 		s := p.newShop(t)
 		var next sync.WaitGroup
 		defer next.Wait()
-		s.upset(t, at, func(first *process) {
+		s.upset(t, script, func(first *process) {
 			first.signal(syscall.SIGTERM)
 			next.Go(func() {
 				select {
