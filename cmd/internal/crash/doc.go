@@ -8,6 +8,8 @@
 // another replica takes over). After every write, and at the end, it logs in to PostgreSQL and Vault with what each target
 // holds at that moment. A write that somebody adds to the product is recorded like the others and cannot be forgotten.
 //
+// An ordinary test run takes a random sample of the cases; -whole takes all of them, as CI does.
+//
 // The frozen-replica test stops a process (SIGSTOP) in every state until another has finished, and lets it go on. The soak
-// kills processes at random moments for as long as it is told: ROTATOR_SOAK=5m, or -soak.kills=1000.
+// kills processes at random moments for as long as it is told: -soak.time=5m, or -soak.kills=1000.
 package crash

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -23,18 +22,9 @@ func TestFrozenReplica(t *testing.T) {
 		for points[0].name != "nats journal _" { // before that it has no work that anybody could take over
 			points = points[1:]
 		}
-		var group sync.WaitGroup
-		gate := make(chan struct{}, 10)
-		for _, at := range points {
-			group.Go(func() {
-				gate <- struct{}{}
-				defer func() { <-gate }()
-				t.Run(fmt.Sprintf("%s/%s", way, at), func(t *testing.T) {
-					missed.count(at.reach(t, freeze, func(s *script) { p.frozen(t, way, s) }))
-				})
-			})
-		}
-		group.Wait()
+		around(t, some(6, points), 10, func(t *testing.T, at point) {
+			missed.count(at.reach(t, freeze, func(s *script) { p.frozen(t, way, s) }))
+		})
 	}
 	missed.few(t)
 }

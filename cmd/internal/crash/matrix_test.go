@@ -2,7 +2,6 @@ package crash
 
 import (
 	"fmt"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +24,26 @@ func (g goesOn) String() string {
 	return [...]string{"the process goes on", "killed and restarted", "killed and another takes over"}[g]
 }
 
+// A fault is one run of the matrix.
+type fault struct {
+	at point
+	verdict
+	then goesOn
+}
+
+func (f fault) String() string { return fmt.Sprintf("%s %s, %s", f.at, f.verdict, f.then) }
+
+func faults(points []point) (all []fault) {
+	for _, at := range points {
+		for _, v := range []verdict{drop, lose} {
+			for _, then := range []goesOn{itself, restarted, another} {
+				all = append(all, fault{at, v, then})
+			}
+		}
+	}
+	return all
+}
+
 // TestEveryWriteFails: each write of a rotation x not applied or answer lost x who goes on; forward and rolled back.
 func TestEveryWriteFails(t *testing.T) {
 	p := newParts(t, vaulttest.Run(t))
@@ -38,23 +57,9 @@ func TestEveryWriteFails(t *testing.T) {
 		}
 		known, points = points, points[fork:]
 		t.Logf("%s: %d write points: %v", way, len(points), points)
-		ends := []goesOn{itself, restarted, another}
-		var group sync.WaitGroup
-		gate := make(chan struct{}, 10)
-		for _, at := range points {
-			for _, f := range []verdict{drop, lose} {
-				for _, g := range ends {
-					group.Go(func() {
-						gate <- struct{}{}
-						defer func() { <-gate }()
-						t.Run(fmt.Sprintf("%s/%s %s/%s", way, at, f, g), func(t *testing.T) {
-							missed.count(at.reach(t, f, func(s *script) { p.run(t, way, s, g) }))
-						})
-					})
-				}
-			}
-		}
-		group.Wait()
+		around(t, some(6, faults(points)), 10, func(t *testing.T, f fault) {
+			missed.count(f.at.reach(t, f.verdict, func(s *script) { p.run(t, way, s, f.then) }))
+		})
 	}
 	missed.few(t)
 }

@@ -1,7 +1,10 @@
 package crash
 
 import (
+	"flag"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +32,18 @@ const (
 
 func (v verdict) String() string {
 	return [...]string{"passes", "is not applied", "is applied and its answer lost", "comes in the middle of it", "finds its sender stopped"}[v]
+}
+
+var whole = flag.Bool("whole", false, "every fault, not a random sample of them")
+
+// some keeps about one of n cases, which ones is random, unless the whole is asked for.
+func some[T any](n int, cases []T) []T {
+	if *whole {
+		return cases
+	}
+	kept := slices.Clone(cases)
+	rand.Shuffle(len(kept), func(i, j int) { kept[i], kept[j] = kept[j], kept[i] })
+	return kept[:(len(kept)+n-1)/n]
 }
 
 // A script sees every write of a run, and lets one of them fail.

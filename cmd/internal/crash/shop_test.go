@@ -138,7 +138,7 @@ limits: {lease: 2s, straggler: 2s}
 reconcile: {settle: 1s}
 vault:
   address: VAULT
-  auth: {method: approle, mount: MOUNT, role_id_file: DIR/role-id, secret_id_file: DIR/secret-id}
+  auth: {method: approle, mount: MOUNT, role_id_file: "DIR/role-id", secret_id_file: "DIR/secret-id"}
   anchor: {role: ANCHOR}
   fingerprint_key: KV/rotator/NAME
 openwhisk:
@@ -148,7 +148,7 @@ openwhisk:
 		if w != nil {
 			host = w.httpProxy(s.t, "openwhisk", host)
 		}
-		text += fmt.Sprintf("  %s: {apihost: %q, namespace: guest, auth_file: %s/auth}\n", one.name, host, s.dir)
+		text += fmt.Sprintf("  %s: {apihost: %q, namespace: guest, auth_file: %q}\n", one.name, host, s.dir+"/auth")
 	}
 	text += "bundles:\n"
 	for _, one := range shops {
@@ -178,7 +178,7 @@ func (s *shop) bundle() string {
 func (s *shop) publish(e events.Event) error {
 	e.Source, e.Publisher, e.Time = "urn:crash", "test", time.Now().UTC()
 	var last error
-	err := until(20*time.Second, "the stream takes the event", func() bool {
+	err := until(time.Minute, "the stream takes the event", func() bool {
 		ctx, cancel := ask(5 * time.Second)
 		defer cancel()
 		_, _, last = stream.NewPublisher(s.conn).Event(ctx, e)

@@ -20,22 +20,18 @@ import (
 	"github.com/openwhisk-rotator/rotator/vaultsrc/vaulttest"
 )
 
-var soakKills = flag.Int("soak.kills", 0, "end the soak after so many kills instead of after a time")
+var (
+	soakTime  = flag.Duration("soak.time", 15*time.Second, "how long the soak goes on")
+	soakKills = flag.Int("soak.kills", 0, "end the soak after so many kills instead of after a time")
+)
 
 // TestSoak kills the program at random moments while events come in and a prober logs in with what is bound.
 func TestSoak(t *testing.T) {
-	length := 20 * time.Second
-	if text := os.Getenv("ROTATOR_SOAK"); text != "" {
-		var err error
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("ROTATOR_SOAK: %v", err)
-		}
-	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	s := newSoak(t, rand.New(rand.NewPCG(seed, 0)))
 	began := time.Now()
-	enough := func() bool { return time.Since(began) >= length }
+	enough := func() bool { return time.Since(began) >= *soakTime }
 	if *soakKills > 0 {
 		enough = func() bool { return s.kills >= *soakKills }
 	}

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,11 +14,11 @@ import (
 	"github.com/openwhisk-rotator/rotator/vaultsrc/vaulttest"
 )
 
-// around runs one rotation for every point, so many at a time.
-func around(t *testing.T, points []point, width int, run func(*testing.T, point)) {
+// around runs one rotation for every case, so many at a time.
+func around[T fmt.Stringer](t *testing.T, cases []T, width int, run func(*testing.T, T)) {
 	var group sync.WaitGroup
 	gate := make(chan struct{}, width)
-	for _, at := range points {
+	for _, at := range cases {
 		group.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
@@ -30,7 +31,7 @@ func around(t *testing.T, points []point, width int, run func(*testing.T, point)
 // disturbed runs one rotation for every point, in which something happens around that write.
 func disturbed(t *testing.T, points []point, width int, run func(*testing.T, *script)) {
 	var missed tally
-	around(t, points, width, func(t *testing.T, at point) {
+	around(t, some(6, points), width, func(t *testing.T, at point) {
 		missed.count(at.reach(t, disturb, func(s *script) { run(t, s) }))
 	})
 	missed.few(t)
