@@ -10,7 +10,8 @@
 //	                     |           |            |
 //	                     |           +------------+--> RollingBack -> Draining -> Revoking (the new generation) -> Idle
 //	                     +--> Claimed (undone), Idle (refused)
-//	any state with a rotation -> Quarantined (an operator decides)
+//	any state with a rotation -> Quarantined (an operator decides: resume, abandon a target, roll back, contain)
+//	Idle -> Applying -> Idle when a drifted target gets the live version again
 //
 // Two moments of the design are marked as steps rather than states: staged is the move into Applying, committed is
 // the move out of it.
@@ -38,7 +39,8 @@
 // # Failure modes
 //
 // OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version
-// number, not prevented. A PUT of a frozen process can arrive after its successor's; the drain is longer than any
-// such request unless the policy says otherwise. A bundle whose old credential has no handle in Vault cannot be
-// revoked by Vault; if the probe shows it alive, the record is quarantined.
+// number, not prevented. A PUT of a frozen or dead process can arrive after its successor's: such stragglers are in
+// the record, and nothing that one of them would bring back is revoked before Config.Zombie has passed. A bundle
+// whose old credential has no handle in Vault cannot be revoked by Vault; if the probe shows it alive, the record is
+// quarantined.
 package rotator

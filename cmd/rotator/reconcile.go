@@ -19,7 +19,7 @@ rotation, and targets that do not hold their bundle's live version any more.
 
   rotator reconcile                     look, and change nothing
   rotator reconcile --revoke            revoke what is certainly ours and unused
-  rotator reconcile --apply             write the live version to drifted targets again
+  rotator reconcile --apply             let the service write drifted targets again
 
 Leases carry no mark of who asked for them: those that no rotation names are shown, and
 revoked only where the credential says "exclusive: true" - nobody else mints there. Exit code 1 means that something was found.`
@@ -28,7 +28,7 @@ func reconcileCommand(g *globals) *cobra.Command {
 	var policy rotator.Reconcile
 	cmd := &cobra.Command{Use: "reconcile", Short: "Find orphans in Vault and drifted targets", Long: reconcileHelp, Args: cobra.NoArgs}
 	cmd.Flags().BoolVar(&policy.Revoke, "revoke", false, "revoke orphans that are certainly ours and unused")
-	cmd.Flags().BoolVar(&policy.Apply, "apply", false, "write the live version to drifted targets again")
+	cmd.Flags().BoolVar(&policy.Apply, "apply", false, "let the service write the live version to drifted targets again")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := g.load(cmd)
 		if err != nil {

@@ -1,9 +1,6 @@
 package crash
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -167,16 +164,7 @@ func (s *soak) publish(one *shop, stop <-chan struct{}) {
 // reconcile lets the program look for what Vault lost track of: a lease that Vault registers after its client has gone is
 // not found by revoking the anchor, so an abort cannot see it. The service does this by itself every hour.
 func (s *soak) reconcile() {
-	out, err := exec.Command(s.shops[0].program, "reconcile", "--revoke", "-c", s.configs[0], "-o", "json").CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) { // 1: it found something
-		s.t.Errorf("rotator reconcile: %v\n%s", err, out)
-	}
-	var found rotator.Reconciliation
-	text := out[max(bytes.IndexByte(out, '{'), 0):]
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&found); err != nil {
-		s.t.Errorf("rotator reconcile said %q: %v", out, err)
-	}
+	found, _ := s.shops[0].reconcile(s.configs[0], "--revoke")
 	s.revoked = len(found.Revoked)
 	for _, d := range found.Drifted {
 		s.t.Errorf("P2: %s: %s", d.Target, d.Text)
