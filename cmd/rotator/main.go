@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
 func main() {
@@ -50,12 +52,17 @@ var errSaid = errors.New("the answer has been printed")
 
 // run is the program without its process: main and tests call it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	args, err := expandPairs(args)
+	if err != nil {
+		fmt.Fprintln(stderr, "rotator:", err)
+		return exitUsage
+	}
 	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err = root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -106,6 +113,7 @@ func rootCommand() *cobra.Command {
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.validate() }
 	root.AddCommand(runCommand(g), checkCommand(g), planCommand(g), emitCommand(g), statusCommand(g), receiptCommand(g),
-		resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), reconcileCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand())
+		resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), reconcileCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand(),
+		entityCommand(g, rotator.Action, "shop/checkout"), entityCommand(g, rotator.Package, "shop"), bundleCommand(g))
 	return root
 }

@@ -22,7 +22,7 @@ func TestFrozenReplica(t *testing.T) {
 		for points[0].name != "nats journal _" { // before that it has no work that anybody could take over
 			points = points[1:]
 		}
-		around(t, some(6, points), 10, func(t *testing.T, at point) {
+		around(t, some(6, points), 14, func(t *testing.T, at point) {
 			missed.count(at.reach(t, freeze, func(s *script) { p.frozen(t, way, s) }))
 		})
 	}

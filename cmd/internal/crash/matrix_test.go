@@ -57,7 +57,7 @@ func TestEveryWriteFails(t *testing.T) {
 		}
 		known, points = points, points[fork:]
 		t.Logf("%s: %d write points: %v", way, len(points), points)
-		around(t, some(9, faults(points)), 10, func(t *testing.T, f fault) {
+		around(t, some(9, faults(points)), 14, func(t *testing.T, f fault) {
 			missed.count(f.at.reach(t, f.verdict, func(s *script) { p.run(t, way, s, f.then) }))
 		})
 	}

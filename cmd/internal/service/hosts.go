@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -26,6 +27,28 @@ type host struct {
 	known      bool
 	limits     rotator.Limits
 	deprecated []string
+}
+
+// Hosts makes configured hosts into a platform. Nothing is connected.
+func Hosts(cfg map[string]config.Host) (rotator.Platform, error) { return openHosts(cfg) }
+
+// AroundName is the name of the host that Around finds.
+const AroundName = "host"
+
+// Around is the host that wsk and aio would talk to: from the environment, or from ~/.wskprops.
+func Around() (rotator.Platform, error) {
+	p, err := whisk.Discover(os.LookupEnv, os.ReadFile)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a host: %w", err)
+	}
+	if _, ok := p.Auth.Text(); !ok || p.APIHost == "" {
+		return nil, errors.New("no host and key found; write rotator.yaml, set WHISK_APIHOST and WHISK_AUTH (or AIO_runtime_apihost and AIO_runtime_auth), or fill in ~/.wskprops")
+	}
+	c, err := whisk.New(whisk.Config{APIHost: p.APIHost, Namespace: p.Namespace, Auth: whisk.Basic(func(context.Context) (secret.Value, error) { return p.Auth, nil })})
+	if err != nil {
+		return nil, fmt.Errorf("preparing host %s: %w", p.APIHost, err)
+	}
+	return hosts{AroundName: {client: c, config: config.Host{APIHost: p.APIHost}}}, nil
 }
 
 // openHosts prepares a client for every host. Nothing is connected.
