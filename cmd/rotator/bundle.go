@@ -130,7 +130,11 @@ func importError(p imported, err error) error {
 	case errors.Is(err, rotator.ErrUnknown):
 		return coded(exitRemote, fmt.Errorf("%s: the answer was lost; say it again: what is there already is not written twice (%w)", p.Secret, err))
 	}
-	return remote(fmt.Errorf("%s: %w", p.Secret, err))
+	err = fmt.Errorf("%s: %w", p.Secret, err)
+	if errors.Is(err, rotator.ErrPermanent) {
+		return coded(exitFailed, err)
+	}
+	return remote(err)
 }
 
 // entries reads what is to be imported.

@@ -40,11 +40,25 @@ func onPath() (binary, bool) {
 // built returns the cached build and makes it first when there is none. A lock lets one process build and
 // the others wait for it.
 func built(ctx context.Context, progress func(string)) (binary, error) {
-	cache, err := os.UserCacheDir()
+	dir, err := cacheDir()
 	if err != nil {
 		return binary{}, err
 	}
-	return buildIn(ctx, filepath.Join(cache, "rotator", fmt.Sprintf("vault-%s-%s-%s", Version, runtime.GOOS, runtime.GOARCH)), progress)
+	return buildIn(ctx, dir, progress)
+}
+
+// cached is an earlier build.
+func cached() (binary, bool) {
+	dir, err := cacheDir()
+	if err != nil || !complete(dir) {
+		return binary{}, false
+	}
+	return binary{path: filepath.Join(dir, exe("vault")), plugins: dir}, true
+}
+
+func cacheDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "rotator", fmt.Sprintf("vault-%s-%s-%s", Version, runtime.GOOS, runtime.GOARCH)), err
 }
 
 func buildIn(ctx context.Context, dir string, progress func(string)) (binary, error) {

@@ -1,7 +1,8 @@
 // Package vaulttest gives tests and the sandbox real systems: a HashiCorp Vault and a PostgreSQL.
 //
-// Start finds a Vault in this order: the one that VAULT_ADDR and VAULT_TOKEN name, a vault on PATH, a running
-// Docker engine, or a development build from the Go module proxy, made once and kept in the user's cache directory.
+// Start finds a Vault in this order: the one that VAULT_ADDR and VAULT_TOKEN name, a vault on PATH, an earlier build, a
+// container (of ROTATOR_TEST_IMAGE_VAULT, or the official image), or a development build from the Go module proxy, made
+// once and kept in the user's cache directory.
 // StartPostgres runs PostgreSQL's own binaries on a temporary directory.
 //
 // Run and Postgres are the same for tests: what cannot be had skips the test with one line that says how to

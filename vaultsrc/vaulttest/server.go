@@ -52,8 +52,15 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 		}
 	}
 	bin, found := onPath()
+	if !found {
+		bin, found = cached()
+	}
 	if !found && !opts.Persistent && engineAnswers(ctx) {
-		return startContainer(ctx, opts)
+		s, err := startContainer(ctx, opts)
+		if err == nil || os.Getenv("ROTATOR_TEST_IMAGE_VAULT") != "" {
+			return s, err
+		}
+		opts.Progress(fmt.Sprintf("%v; building one instead", err))
 	}
 	if !found {
 		var err error

@@ -2,68 +2,15 @@ package whisktest_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
+	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest/npmtest"
 )
-
-// npm installs a package of a fixed version once, below the user's cache, and returns its directory. Where node
-// is missing the test is skipped, but not in CI.
-func npm(t *testing.T, name, version string) string {
-	t.Helper()
-	program, err := exec.LookPath("npm")
-	if err != nil {
-		missing(t, "npm is not on PATH, so the real client "+name+" is not tested")
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		missing(t, "no cache directory for npm packages: "+err.Error())
-	}
-	dir := filepath.Join(cache, "rotator-test", strings.ReplaceAll(strings.TrimPrefix(name, "@"), "/", "-")+"-"+version)
-	done := filepath.Join(dir, "installed")
-	if _, err := os.Stat(done); err == nil {
-		return dir
-	}
-	if testing.Short() {
-		t.Skip("installing " + name + " takes minutes; leave out -short")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
-	defer cancel()
-	t.Logf("installing %s@%s once into the cache", name, version)
-	cmd := exec.CommandContext(ctx, program, "install", "--prefix", dir, "--no-audit", "--no-fund", "--ignore-scripts", name+"@"+version)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		missing(t, "npm cannot install "+name+": "+err.Error()+": "+lastLine(out))
-	}
-	if err := os.WriteFile(done, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func missing(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
-func lastLine(out []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return lines[len(lines)-1]
-}
 
 // shop starts an emulator without referee: these clients break its rules, as is well known.
 func shop(t *testing.T) (*whisktest.Server, string) {
@@ -77,31 +24,18 @@ func shop(t *testing.T) (*whisktest.Server, string) {
 	return s, srv.URL
 }
 
-// run starts a real client with an empty home and returns what it printed as JSON.
+// run starts a real client and reads what it printed as JSON.
 func run(t *testing.T, address string, into any, program string, args ...string) {
 	t.Helper()
-	home := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir = home
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_DATA_HOME=" + home,
-		"AIO_RUNTIME_APIHOST=" + address, "AIO_RUNTIME_AUTH=" + whisktest.GuestKey, "AIO_RUNTIME_NAMESPACE=guest",
-		"AIO_TELEMETRY_DISABLED=1", "DO_NOT_TRACK=1", "CI=1", "NO_COLOR=1",
-	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s %v: %v\n%s%s", filepath.Base(program), args, err, stdout.String(), stderr.String())
-	}
+	out := npmtest.Run(t, address, whisktest.GuestKey, program, args...)
 	if into == nil {
 		return
 	}
-	out := stdout.Bytes()
 	if i := bytes.IndexAny(out, "{["); i > 0 { // aio prints the name first
 		out = out[i:]
 	}
 	if err := json.Unmarshal(out, into); err != nil {
-		t.Fatalf("%s %v printed no JSON: %v\n%s", filepath.Base(program), args, err, stdout.String())
+		t.Fatalf("%s %v printed no JSON: %v\n%s", filepath.Base(program), args, err, out)
 	}
 }
 
@@ -136,7 +70,7 @@ const own = e => Object.fromEntries(e.parameters.map(p => [p.key, p.value]));
 `
 
 func TestOpenWhiskClientForJavaScript(t *testing.T) {
-	dir := npm(t, "openwhisk", "3.21.9")
+	dir := npmtest.Install(t, "openwhisk", npmtest.OpenWhisk)
 	s, address := shop(t)
 	s.Handle("p/a", func(c whisktest.Call) (any, error) { return c.Args, nil })
 	file := filepath.Join(dir, "script.cjs")
@@ -155,9 +89,8 @@ func TestOpenWhiskClientForJavaScript(t *testing.T) {
 }
 
 func TestAdobeCommandLine(t *testing.T) {
-	dir := npm(t, "@adobe/aio-cli", "11.1.2")
+	aio := npmtest.AIO(t)
 	s, address := shop(t)
-	aio := filepath.Join(dir, "node_modules", ".bin", "aio")
 	var got struct {
 		Name       string
 		Version    string
