@@ -67,16 +67,39 @@ func (c *Client) findSecretIDs(ctx context.Context, role, rotation string) ([]Ha
 	})
 }
 
-func (c *Client) findTokens(ctx context.Context, rotation string) ([]Handle, error) {
-	return c.find(ctx, "auth/token/accessors", func(accessor string) (Handle, bool, error) {
-		r, err := c.do(ctx, request{
-			write: true, path: "auth/token/lookup-accessor", body: map[string]any{"accessor": accessor},
-		})
-		if said(err, "invalid accessor") {
-			err = nil
+// findTokens looks at every token. Vault answers 403 for one that is being revoked this moment, as it does when the policy
+// does not allow the look: where others could be looked at, it is asked again until it is gone.
+func (c *Client) findTokens(ctx context.Context, rotation string) (out []Handle, err error) {
+	accessors, err := c.keys(ctx, "auth/token/accessors")
+	if err != nil {
+		return nil, err
+	}
+	allowed := false
+	err = c.poll(ctx, func() (bool, error) {
+		var going []string
+		var denied error
+		for _, accessor := range accessors {
+			r, err := c.do(ctx, request{
+				write: true, path: "auth/token/lookup-accessor", body: map[string]any{"accessor": accessor},
+			})
+			switch {
+			case errors.Is(err, ErrForbidden) && !said(err, "invalid accessor"):
+				denied, going = err, append(going, accessor)
+				continue
+			case said(err, "invalid accessor"), errors.Is(err, ErrNotFound): // gone
+			case err != nil:
+				return false, err
+			case r.rotation("meta") == rotation:
+				out = append(out, Handle{Kind: KindToken, ID: accessor})
+			}
+			allowed = true
 		}
-		return Handle{Kind: KindToken, ID: accessor}, r.rotation("meta") == rotation, err
-	})
+		if accessors = going; denied != nil && !allowed {
+			return false, denied
+		}
+		return len(going) == 0, nil
+	}, func() []string { return nil })
+	return out, err
 }
 
 // find lists path and keeps the entries that ours accepts. One that vanished meanwhile is none of ours.

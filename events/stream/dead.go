@@ -55,12 +55,12 @@ func refusalOf(err error) refusal {
 
 // bury stores the dead letter, and only then takes the message off. If the letter is not confirmed the message
 // comes back and is buried then; its id keeps it from being stored twice.
-func (in *intake) bury(ctx context.Context, m jetstream.Msg, meta Meta, r refusal, log zerolog.Logger) {
+func (in *intake) bury(ctx context.Context, m jetstream.Msg, meta Meta, from origin, r refusal, log zerolog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 2*confirmTime)
 	defer cancel()
 	log = log.With().Str("reason", r.reason).Logger()
-	_, err := in.js.PublishMsg(ctx, letter(m, meta, r, in.js.Conn().MaxPayload()), jetstream.WithMsgID(fmt.Sprintf("dead-%d", meta.Seq)), jetstream.WithExpectStream(Dead))
-	if err == nil && r.secret {
+	_, err := in.js.PublishMsg(ctx, letter(m, meta, r, in.js.Conn().MaxPayload()), jetstream.WithMsgID(from.letterID(meta.Seq)), jetstream.WithExpectStream(Dead))
+	if err == nil && r.secret && from.stream == Events { // another stream is not ours to change; the letter says what to do
 		err = in.erase(ctx, meta.Seq)
 	}
 	if err != nil {

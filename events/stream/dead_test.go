@@ -118,7 +118,7 @@ func TestASecretInTheClearIsNotKeptAnywhere(t *testing.T) {
 		t.Error("the search would not find the secret")
 	}
 	r := refusalOf(&events.InvalidError{Problems: []events.Problem{{Reason: events.ReasonRawSecret, Field: "token", Text: "carries a value", Remedy: "send a fingerprint"}}})
-	in.bury(t.Context(), m, Meta{Seq: md.Sequence.Stream, Deliveries: 1}, r, b.logger())
+	in.bury(t.Context(), m, Meta{Seq: md.Sequence.Stream, Deliveries: 1}, origin{stream: Events}, r, b.logger())
 	d := b.letters(1)[0]
 	if d.Reason != "raw-secret" || d.Remedy != "send a fingerprint" || d.Bytes != 0 || d.OriginalSeq != md.Sequence.Stream {
 		t.Fatalf("%+v", d)

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -32,7 +33,8 @@ type refuser interface {
 	DeadLetter() (reason, remedy string)
 }
 
-func (in *intake) take(ctx context.Context, m jetstream.Msg) {
+// take handles one message of a lane.
+func (in *intake) take(ctx context.Context, m jetstream.Msg, from origin) {
 	md, err := m.Metadata()
 	if err != nil {
 		in.log.Error().Msg("a message without JetStream metadata was ignored")
@@ -41,14 +43,14 @@ func (in *intake) take(ctx context.Context, m jetstream.Msg) {
 	meta := Meta{Stored: md.Timestamp, Seq: md.Sequence.Stream, Deliveries: int(md.NumDelivered)}
 	log := in.log.With().Uint64("sequence", meta.Seq).Str("subject", published(m.Subject())).Logger()
 	stop := keepAlive(m)
-	err = in.offer(ctx, m, meta)
+	err = in.offer(ctx, m, meta, from, log)
 	stop()
 	var r refusal
 	switch {
 	case err == nil:
 		in.confirm(ctx, m, log)
 	case errors.As(err, &r):
-		in.bury(ctx, m, meta, r, log)
+		in.bury(ctx, m, meta, from, r, log)
 	default:
 		delay := backoff(meta.Deliveries)
 		log.Warn().Err(err).Int("delivery", meta.Deliveries).Dur("again_in", delay).Msg("an event could not be taken yet")
@@ -58,23 +60,53 @@ func (in *intake) take(ctx context.Context, m jetstream.Msg) {
 	}
 }
 
-// offer decodes and checks a message and gives it to the handler. A refusal is final.
-func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta) error {
+// offer decodes and checks a message and gives what it says to the handler, everything before the message is
+// acknowledged. A refusal is final; of several the first is told.
+func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) error {
+	list, err := in.read(m, meta, from, log)
+	if err != nil {
+		return err
+	}
+	var final error
+	for _, e := range list {
+		err := in.handle(ctx, e, meta)
+		if r, ok := errors.AsType[refuser](err); ok {
+			reason, remedy := r.DeadLetter()
+			final = cmp.Or(final, error(refusal{reason: reason, problem: r.Error(), remedy: remedy}))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return final
+}
+
+// read turns a message into events: one of the canonical form, or any number of a source's own form. A failure is a refusal.
+func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) ([]events.Event, error) {
 	subject := published(m.Subject())
+	if from.source != "" {
+		return in.native(m, meta, from.source, from.source, log)
+	}
+	if publisher, source, ok := rawSubject(subject); ok {
+		if err := in.listed(publisher); err != nil {
+			return nil, err
+		}
+		return in.native(m, meta, publisher, source, log)
+	}
 	e, err := events.Decode(events.Message{Subject: subject, Header: m.Headers(), Body: m.Data(), Now: time.Now()})
 	if err != nil {
-		return refusalOf(err)
+		return nil, refusalOf(err)
 	}
-	if len(in.publishers) > 0 && !slices.Contains(in.publishers, e.Publisher) {
-		return refusal{reason: string(events.ReasonPublisherMismatch), field: "subject", problem: "this publisher is not listed in events.publishers",
-			remedy: "add it to events.publishers, or take its permission to publish away"}
+	return []events.Event{e}, in.listed(e.Publisher)
+}
+
+func (in *intake) listed(publisher string) error {
+	if len(in.publishers) == 0 || slices.Contains(in.publishers, publisher) {
+		return nil
 	}
-	err = in.handle(ctx, e, meta)
-	if r, ok := errors.AsType[refuser](err); ok {
-		reason, remedy := r.DeadLetter()
-		return refusal{reason: reason, problem: r.Error(), remedy: remedy}
-	}
-	return err
+	return refusal{reason: string(events.ReasonPublisherMismatch), field: "subject", problem: "this publisher is not listed in events.publishers",
+		remedy: "add it to events.publishers, or take its permission to publish away"}
 }
 
 // confirm acknowledges and waits for the answer. Without one the event is delivered again, and the handler sees that

@@ -36,6 +36,10 @@ type Subscriber struct {
 	Conn       *nats.Conn
 	Publishers []string // whose events are taken; empty: everybody's whom NATS lets publish
 	Workers    int      // per lane; 0 is 4
+	// Taps are subjects on which a source's own messages arrive, each with the name of the source. An existing stream is
+	// read through a consumer of ours, from its next message on; a subject that none stores is stored in ROTATOR_INTAKE.
+	Taps     map[string]string
+	Replicas int // of ROTATOR_INTAKE; 0 is 1
 	Log        zerolog.Logger
 }
 
@@ -49,10 +53,18 @@ func (s Subscriber) Run(ctx context.Context, handle Handler) error {
 	in := &intake{js: js, handle: handle, publishers: s.Publishers, log: s.Log}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, name := range []string{LeakConsumer, OtherConsumer} {
-		l := &lane{intake: in, conn: s.Conn, name: name}
+		l := &lane{intake: in, conn: s.Conn, origin: origin{stream: Events}, consumer: consumer(name)}
 		for range cmpWorkers(s.Workers) {
 			g.Go(func() error { return l.work(ctx) })
 		}
+	}
+	taps, err := s.taps(ctx, js)
+	if err != nil {
+		return fmt.Errorf("preparing the mapped subjects: %w", err)
+	}
+	for _, t := range taps {
+		l := &lane{intake: in, conn: s.Conn, origin: t.origin, consumer: t.consumer}
+		g.Go(func() error { return l.work(ctx) })
 	}
 	return g.Wait()
 }
@@ -64,12 +76,24 @@ func cmpWorkers(n int) int {
 	return n
 }
 
+// An origin is where a message comes from. A source says that it is in that source's own form.
+type origin struct{ stream, source string }
+
+// letterID is the same for every attempt to bury one message.
+func (o origin) letterID(seq uint64) string {
+	if o.stream == Events {
+		return fmt.Sprintf("dead-%d", seq)
+	}
+	return fmt.Sprintf("dead-%s-%d", o.stream, seq)
+}
+
 // A lane is one durable consumer. Each of its workers asks for one message at a time, so that no message waits in a
 // buffer while its acknowledgement time runs out.
 type lane struct {
 	*intake
-	conn *nats.Conn
-	name string
+	origin
+	conn     *nats.Conn
+	consumer jetstream.ConsumerConfig
 }
 
 func (l *lane) work(ctx context.Context) error {
@@ -94,13 +118,13 @@ func (l *lane) work(ctx context.Context) error {
 		m, err := l.next(ctx, c)
 		switch {
 		case err == nil:
-			l.take(context.WithoutCancel(ctx), m)
+			l.take(context.WithoutCancel(ctx), m, l.origin)
 		case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages):
 		case gone(err):
-			l.log.Warn().Str("consumer", l.name).Msg("the consumer was deleted; creating it again")
+			l.log.Warn().Str("consumer", l.consumer.Durable).Msg("the consumer was deleted; creating it again")
 			c = nil
 		default:
-			l.log.Debug().AnErr("reason", err).Str("consumer", l.name).Msg("fetching an event; trying again")
+			l.log.Debug().AnErr("reason", err).Str("consumer", l.consumer.Durable).Msg("fetching an event; trying again")
 			pauseFor(ctx, 300*time.Millisecond)
 			if !errors.Is(err, jetstream.ErrNoHeartbeat) && !errors.Is(err, nats.ErrNoResponders) {
 				continue
@@ -126,10 +150,10 @@ func gone(err error) bool {
 
 func (l *lane) open(ctx context.Context) (jetstream.Consumer, error) {
 	for {
-		if err := ensure.Consumer(ctx, l.js, Events, consumer(l.name), l.log); err != nil {
+		if err := ensure.Consumer(ctx, l.js, l.stream, l.consumer, l.log); err != nil {
 			return nil, err
 		}
-		c, err := l.js.Consumer(ctx, Events, l.name)
+		c, err := l.js.Consumer(ctx, l.stream, l.consumer.Durable)
 		if err == nil {
 			return c, nil
 		}
