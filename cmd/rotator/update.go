@@ -58,7 +58,7 @@ func (p *pairs) Set(text string) error {
 // expandPairs rewrites "-p KEY VALUE [KEY VALUE ...]", which flag libraries do not know, into one flag per pair. Pairs end at
 // the next flag; a value may begin with a dash, a key may not.
 func expandPairs(args []string) ([]string, error) {
-	if len(args) < 2 || args[0] != "action" && args[0] != "package" || args[1] != "update" {
+	if !updating(args) {
 		return args, nil
 	}
 	var out []string
@@ -88,6 +88,15 @@ func expandPairs(args []string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// updating reports whether the command is "action update" or "package update", global flags before it aside.
+func updating(args []string) bool {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		takes := slices.Contains([]string{"-c", "--config", "-o", "--output"}, args[0])
+		args = args[min(len(args), map[bool]int{true: 2, false: 1}[takes]):]
+	}
+	return len(args) > 1 && (args[0] == "action" || args[0] == "package") && args[1] == "update"
 }
 
 // An update is one call of action update or package update.

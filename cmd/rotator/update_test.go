@@ -213,7 +213,18 @@ func TestUpdateMeetsFaults(t *testing.T) {
 	}
 }
 
-// TestExpandPairs: whatever pairs are given come out whole, in order; every other argument stays where it is.
+// TestPairsAfterGlobalFlags: where a global flag stands makes no difference.
+func TestPairsAfterGlobalFlags(t *testing.T) {
+	want := `--param=["A","1"]`
+	for _, before := range []string{"", "-c x.yaml", "--config=x.yaml", "-o json -c x.yaml", "--config x.yaml --output=json"} {
+		out, err := expandPairs(append(strings.Fields(before), "action", "update", "name", "-p", "A", "1"))
+		if err != nil || out[len(out)-1] != want {
+			t.Errorf("%q: %v, %v", before, out, err)
+		}
+	}
+}
+
+// FuzzExpandPairs: whatever pairs are given come out whole, in order; every other argument stays where it is.
 func FuzzExpandPairs(f *testing.F) {
 	f.Add("-p\x00A\x001\x00B\x00-2\x00--yes")
 	f.Fuzz(func(t *testing.T, joined string) {

@@ -35,6 +35,8 @@ func rotatorPolicy(v *vaultSide, bundles []*bundle) string {
 	for _, verb := range []string{"lookup", "renew", "revoke"} {
 		allow("auth/token/"+verb+"-accessor", "update")
 	}
+	fmt.Fprintln(&b, "# The reconciler: which tokens there are. Leave it out, and it says what it could not compare.")
+	allow("auth/token/accessors", "list", "sudo")
 	fmt.Fprintln(&b, "# Leases: kept alive, ended, and proven gone.")
 	for _, verb := range []string{"lookup", "renew", "revoke"} {
 		allow("sys/leases/"+verb, "update")
