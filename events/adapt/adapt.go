@@ -253,6 +253,9 @@ func decode(body []byte, into any) error {
 		if s, ok := errors.AsType[*json.SyntaxError](err); ok {
 			return fmt.Errorf("it is no valid JSON after %d bytes", s.Offset)
 		}
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" { // a name of ours, not of the message
+			return fmt.Errorf("field %s has another type than expected", strings.ToLower(t.Field))
+		}
 		return errors.New("it has another shape than expected")
 	}
 	return nil

@@ -1,6 +1,8 @@
 package adapt
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -74,39 +76,78 @@ func vaultPlace(location string) (v events.VaultPath, ok bool) {
 	return v, true
 }
 
-// aws reads AWS Health risk events as EventBridge delivers them: one event for each access key.
+// aws reads AWS Health risk events as EventBridge delivers them, one event for each access key, and CloudTrail's record of AWS
+// putting a key into quarantine.
 func aws(b *builder, in Native) error {
 	var m struct {
 		ID, Source, Account string
 		DetailType          string `json:"detail-type"`
-		Detail              struct {
-			EventArn, Service, EventTypeCode, StartTime, AffectedAccount string
-			AffectedEntities                                             []struct{ EntityValue string }
-		}
+		Detail              json.RawMessage
 	}
 	if err := decode(in.Body, &m); err != nil {
 		return err
 	}
-	code := m.Detail.EventTypeCode
-	severity := ""
-	switch {
-	case m.Source != "aws.health" || m.Detail.Service != "RISK":
-	case strings.HasSuffix(code, "_CREDENTIALS_EXPOSED"), strings.HasSuffix(code, "_CREDENTIALS_COMPROMISED"), code == "AWS_RISK_IAM_QUARANTINE":
-		severity = "critical"
-	case strings.HasSuffix(code, "_CREDENTIALS_EXPOSURE_SUSPECTED"), strings.HasSuffix(code, "_CREDENTIALS_COMPROMISE_SUSPECTED"):
-		severity = "high"
+	if m.Source == "" && len(m.Detail) == 0 { // a record of CloudTrail that came without EventBridge
+		return cloudtrail(b, in.Body)
 	}
+	if strings.HasSuffix(m.DetailType, "via CloudTrail") {
+		return cloudtrail(b, m.Detail)
+	}
+	var d struct {
+		EventArn, Service, EventTypeCode, StartTime, AffectedAccount string
+		AffectedEntities                                             []struct{ EntityValue string }
+	}
+	if err := decode(m.Detail, &d); err != nil {
+		return err
+	}
+	severity := riskOf(m.Source, d.Service, d.EventTypeCode)
 	if severity == "" {
 		b.next()
 		b.ignore("it is about no exposed credential")
 		return nil
 	}
-	for _, entity := range m.Detail.AffectedEntities {
+	for _, entity := range d.AffectedEntities {
 		b.next()
 		key := entity.EntityValue
-		b.event(events.Event{ID: or(m.ID, digest(string(in.Body))) + ":" + key, Source: "arn:aws:health:" + or(m.Detail.AffectedAccount, m.Account), Subject: key, Time: when(m.Detail.StartTime),
+		b.event(events.Event{ID: or(m.ID, digest(string(in.Body))) + ":" + key, Source: "arn:aws:health:" + or(d.AffectedAccount, m.Account), Subject: key, Time: when(d.StartTime),
 			Leak: &events.Leak{Severity: severity, Reason: "provider_notice", Exposure: "public", Credential: events.Credential{Provider: "aws", SecretType: "aws_access_key_id", PublicID: key},
-				Upstream: events.Upstream{System: "aws-health", ID: m.Detail.EventArn, Type: code}}})
+				Upstream: events.Upstream{System: "aws-health", ID: d.EventArn, Type: d.EventTypeCode}}})
 	}
+	return nil
+}
+
+// riskOf is the severity of an event of AWS Health, or "" for one that is about something else.
+func riskOf(source, service, code string) string {
+	switch {
+	case source != "aws.health" || service != "RISK":
+	case strings.HasSuffix(code, "_CREDENTIALS_EXPOSED"), strings.HasSuffix(code, "_CREDENTIALS_COMPROMISED"), code == "AWS_RISK_IAM_QUARANTINE":
+		return "critical"
+	case strings.HasSuffix(code, "_CREDENTIALS_EXPOSURE_SUSPECTED"), strings.HasSuffix(code, "_CREDENTIALS_COMPROMISE_SUSPECTED"):
+		return "high"
+	}
+	return ""
+}
+
+// cloudtrail reads the moment when AWS takes rights away from the user of a compromised key.
+func cloudtrail(b *builder, body []byte) error {
+	var m struct {
+		EventID, EventTime, EventName string
+		Account                       string                                           `json:"recipientAccountId"`
+		Request                       struct{ UserName, PolicyArn, PolicyName string } `json:"requestParameters"`
+	}
+	if err := decode(body, &m); err != nil {
+		return err
+	}
+	b.next()
+	if m.EventName == "" {
+		return fmt.Errorf("%w: neither of AWS Health nor of CloudTrail", ErrForeign)
+	}
+	if (m.EventName != "AttachUserPolicy" && m.EventName != "PutUserPolicy") || !strings.Contains(m.Request.PolicyArn+m.Request.PolicyName, "AWSCompromisedKeyQuarantine") {
+		b.ignore(clip(m.EventName, 64) + " rotates nothing")
+		return nil
+	}
+	b.event(events.Event{ID: or(m.EventID, digest(string(body))), Source: "arn:aws:cloudtrail:" + m.Account, Subject: m.Request.UserName, Time: when(m.EventTime),
+		Leak: &events.Leak{Severity: "critical", Reason: "provider_notice", Exposure: "public", Credential: events.Credential{Provider: "aws", SecretType: "aws_iam_user", PublicID: m.Request.UserName},
+			Upstream: events.Upstream{System: "aws-cloudtrail", ID: m.EventID, Type: m.EventName}}})
 	return nil
 }

@@ -3,6 +3,7 @@ package adapt
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,10 +14,11 @@ import (
 	"github.com/openwhisk-rotator/rotator/events"
 )
 
-// Errors of Message.
+// Errors of Message. Any other error says what is wrong with the form of a message, and nothing of its content.
 var (
-	ErrSource = errors.New("unknown source")
-	ErrRaw    = errors.New("this source sends raw values, which must not be stored in NATS")
+	ErrSource  = errors.New("unknown source")
+	ErrRaw     = errors.New("this source sends raw values, which must not be stored in NATS")
+	ErrForeign = errors.New("well-formed, but of no kind that is known")
 )
 
 // A Native is a message as its source has sent it.
@@ -25,6 +27,12 @@ type Native struct {
 	Body     []byte
 	Received time.Time
 	Origin   string // who the source is, for messages that do not say, for example "https://example.okta.com"
+
+	// Hash makes a fingerprint of a raw value. Without it the sources that send raw values are refused with ErrRaw.
+	Hash func(string) events.Fingerprint
+
+	Method, Path string              // of a SCIM request: PATCH, PUT or DELETE, and /Users/<id>
+	Known        []events.Identifier // what else is known of the person whom a SCIM request is about
 }
 
 // header returns the first value, whatever the case of the name.
@@ -37,32 +45,41 @@ func (n Native) header(name string) string {
 	return ""
 }
 
+type reading func(*builder, Native) error
+
 // sources are those whose messages hold no raw value.
-func sources() map[string]func(*builder, Native) error {
-	return map[string]func(*builder, Native) error{
+func sources() map[string]reading {
+	return map[string]reading{
 		"github": github, "gitguardian": gitguardian, "vault-radar": radar, "aws": aws, "okta": okta, "ssf": ssf, "google": google, "gitlab": gitlabHook,
+		"scim": scim, "entra": entra, "slack": slack, "auth0": auth0, "bamboohr": bamboohr,
 	}
 }
 
 // raws are sources whose messages hold the leaked value itself.
-func raws() []string {
-	return append(Formats()[1:], "github-partner", "gitlab-revocation", "sarif")
+func raws() map[string]reading {
+	return map[string]reading{"github-partner": partner, "gitlab-revocation": revocation, "report": report}
 }
 
 // Sources are the names that Message takes.
 func Sources() []string { return slices.Sorted(maps.Keys(sources())) }
 
+// RawSources are the names that Message takes in addition where it may make fingerprints.
+func RawSources() []string { return slices.Sorted(maps.Keys(raws())) }
+
 // Message reads what one of Sources has sent. An authentic message that is about something else - an alert that was resolved,
 // somebody who was let in - gives no event, and says why in Ignored.
 func Message(source string, in Native) (Result, error) {
 	adapt, ok := sources()[source]
-	if !ok && slices.Contains(raws(), source) {
+	if raw, is := raws()[source]; is {
+		adapt, ok = raw, in.Hash != nil
+	}
+	if _, is := raws()[source]; !ok && (is || slices.Contains(Formats(), source)) {
 		return Result{}, fmt.Errorf("%q: %w: use rotator report", source, ErrRaw)
 	}
 	if !ok {
 		return Result{}, fmt.Errorf("%w %q; known are: %s", ErrSource, clip(source, 64), strings.Join(Sources(), ", "))
 	}
-	b := &builder{in: Input{Body: in.Body, Received: in.Received}, result: Result{Format: source}}
+	b := &builder{in: Input{Body: in.Body, Received: in.Received, Hash: in.Hash}, result: Result{Format: source}}
 	if err := adapt(b, in); err != nil {
 		return Result{}, fmt.Errorf("reading a message of %s: %w", source, err)
 	}
@@ -80,12 +97,36 @@ func (b *builder) event(e events.Event) {
 		clean(e.Leak)
 	} else if e.Offboarding != nil {
 		e.Kind = events.KindOffboarding
+	} else if e.Expiring != nil {
+		e.Kind = events.KindExpiring
 	}
 	if _, err := events.Encode(e); err != nil {
-		b.ignore("it names nothing that an event could be made of")
+		b.ignore("it names nothing that an event could be made of" + fieldOf(err))
 		return
 	}
 	b.result.Events = append(b.result.Events, e)
+}
+
+// fieldOf names the field of the event that could not be filled.
+func fieldOf(err error) string {
+	if bad, ok := errors.AsType[*events.InvalidError](err); ok && len(bad.Problems) > 0 && bad.Problems[0].Field != "" {
+		return ": " + bad.Problems[0].Field + " " + bad.Problems[0].Text
+	}
+	return ""
+}
+
+// expiring adds an access token of GitLab that ends soon.
+func (b *builder) expiring(token int64, ends string) {
+	at, err := time.Parse(time.DateOnly, ends)
+	if err != nil {
+		at = when(ends)
+	}
+	if at.IsZero() || token == 0 {
+		b.ignore("the token has no id, or no end")
+		return
+	}
+	b.event(events.Event{ID: digest(fmt.Sprint(token), ends), Source: "urn:gitlab:access_token", Expiring: &events.Expiring{ExpiresAt: at,
+		Credential: events.Credential{Provider: "gitlab", PublicID: fmt.Sprint(token)}, Upstream: events.Upstream{System: "gitlab", ID: fmt.Sprint(token), Type: "access_token"}}})
 }
 
 // digest is an id for a message whose source gives none: the same bytes are the same event.
@@ -129,8 +170,11 @@ func github(b *builder, in Native) error {
 			b.ignore(why)
 			return nil
 		}
-		b.event(events.Event{ID: id, Source: or(m.Repository.URL, "https://github.com"), Subject: m.Repository.FullName, Time: when(or(m.Alert.Updated, m.Alert.Created)),
-			Leak: m.Alert.leak(m.Action, m.Repository.FullName)})
+		l := m.Alert.leak(m.Action, m.Repository.FullName)
+		if in.Hash != nil && m.Alert.Secret != "" {
+			l.Credential.Fingerprints = b.fingerprints(m.Alert.Secret)
+		}
+		b.event(events.Event{ID: id, Source: or(m.Repository.URL, "https://github.com"), Subject: m.Repository.FullName, Time: when(or(m.Alert.Updated, m.Alert.Created)), Leak: l})
 	case m.Membership != nil && m.Action == "member_removed":
 		b.event(gone(id, or(m.Organization.URL, m.Membership.Organization), m.Membership.User.Login, m.Membership.User.ID, events.Offboarding{
 			Scope: &events.Scope{Organization: m.Organization.Login}, Severity: "high", Reason: "member_removed", InitiatedBy: "admin",
@@ -140,7 +184,7 @@ func github(b *builder, in Native) error {
 			Scope: &events.Scope{Organization: m.Organization.Login, Team: m.Team.Name}, Severity: "medium", Reason: "membership.removed",
 			Upstream: events.Upstream{System: "github", Type: "membership.removed"}}))
 	case m.Alert == nil && m.Membership == nil && m.Member == nil:
-		return errors.New("it is neither a secret scanning alert nor about a member")
+		return fmt.Errorf("%w: neither a secret scanning alert nor about a member", ErrForeign)
 	default:
 		b.ignore(fmt.Sprintf("%s of GitHub rotates nothing", clip(or(m.Action, kind), 64)))
 	}
@@ -163,6 +207,7 @@ type alert struct {
 	Created    string `json:"created_at"`
 	Updated    string `json:"updated_at"`
 	HTML       string `json:"html_url"`
+	Secret     string // old servers send it
 }
 
 // idle says why an action rotates nothing, or "".
@@ -235,6 +280,15 @@ func gitguardian(b *builder, in Native) error {
 	return nil
 }
 
+// unwrapped is the message inside a Pub/Sub push.
+func unwrapped(body []byte) []byte {
+	var m struct{ Message struct{ Data []byte } }
+	if json.Unmarshal(body, &m) == nil && len(m.Message.Data) > 0 {
+		return m.Message.Data
+	}
+	return body
+}
+
 // google reads leaked passwords from the Alert Center, and people who are suspended or deleted from admin reports.
 func google(b *builder, in Native) error {
 	var m struct {
@@ -242,12 +296,15 @@ func google(b *builder, in Native) error {
 		Data                     struct{ Email string }
 		Metadata                 struct{ Severity string }
 		ID                       struct{ Time, UniqueQualifier string }
-		Events                   []struct {
+		Events                   oneOrMany[struct {
 			Name       string
-			Parameters []struct{ Name, Value string }
-		}
+			Parameters []struct {
+				Name  string
+				Value any // a text, or something we do not look at
+			}
+		}]
 	}
-	if err := decode(in.Body, &m); err != nil {
+	if err := decode(unwrapped(in.Body), &m); err != nil {
 		return err
 	}
 	b.next()
@@ -265,24 +322,39 @@ func google(b *builder, in Native) error {
 			continue
 		}
 		for _, p := range e.Parameters {
-			if p.Name == "USER_EMAIL" {
+			if email, _ := p.Value.(string); p.Name == "USER_EMAIL" {
 				id := fmt.Sprintf("%s/%s/%d", m.ID.Time, m.ID.UniqueQualifier, i)
 				b.event(events.Event{ID: id, Source: "urn:google:admin", Time: when(m.ID.Time), Offboarding: &events.Offboarding{Change: change, Severity: "high", Reason: e.Name, InitiatedBy: "admin",
-					Person: events.Person{Identifiers: []events.Identifier{{Format: "email", Email: p.Value}}}, Upstream: events.Upstream{System: "google", ID: id, Type: e.Name}}})
+					Person: events.Person{Identifiers: []events.Identifier{{Format: "email", Email: email}}}, Upstream: events.Upstream{System: "google", ID: id, Type: e.Name}}})
 			}
 		}
 	}
 	if len(m.Events) == 0 {
-		return errors.New("it is neither an alert nor an admin report")
+		return fmt.Errorf("%w: neither an alert nor an admin report", ErrForeign)
 	}
 	return nil
 }
 
-// gitlabHook reads vulnerability hooks of secret detection.
+// oneOrMany is a list, or one element that stands for a list of one.
+type oneOrMany[T any] []T
+
+// UnmarshalJSON reads either form.
+func (o *oneOrMany[T]) UnmarshalJSON(raw []byte) error {
+	if strings.HasPrefix(strings.TrimSpace(string(raw)), "[") || string(raw) == "null" {
+		return json.Unmarshal(raw, (*[]T)(o))
+	}
+	*o = make([]T, 1)
+	return json.Unmarshal(raw, &(*o)[0])
+}
+
+// gitlabHook reads vulnerability hooks of secret detection, and access tokens that are about to expire.
 func gitlabHook(b *builder, in Native) error {
 	var m struct {
 		Kind   string `json:"object_kind"`
 		Object struct {
+			ID                          int64
+			Name                        string
+			Expires                     string `json:"expires_at"`
 			URL, Title, State, Severity string
 			Report                      string `json:"report_type"`
 			Updated                     string `json:"updated_at"`
@@ -298,8 +370,12 @@ func gitlabHook(b *builder, in Native) error {
 	}
 	b.next()
 	switch {
+	case m.Kind == "access_token":
+		b.expiring(m.Object.ID, m.Object.Expires)
+	case m.Kind == "":
+		return fmt.Errorf("%w: object_kind is missing", ErrForeign)
 	case m.Kind != "vulnerability":
-		b.ignore(clip(or(m.Kind, "a message without a kind"), 64) + " rotates nothing")
+		b.ignore(clip(m.Kind, 64) + " rotates nothing")
 	case m.Object.Report != "secret_detection":
 		b.ignore("the vulnerability is no secret")
 	case m.Object.State != "" && m.Object.State != "detected" && m.Object.State != "confirmed":

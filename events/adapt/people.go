@@ -3,6 +3,7 @@ package adapt
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func okta(b *builder, in Native) error {
 		return nil
 	}
 	if len(m.Data.Events) == 0 {
-		return errors.New("it holds no events")
+		return fmt.Errorf("%w: it holds no events", ErrForeign)
 	}
 	return each(b, m.Data.Events, one)
 }
