@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -65,6 +66,22 @@ func (p *Publisher) Outcome(ctx context.Context, o events.Outcome) error {
 	}
 	if _, err := p.send(ctx, Dead, deadPrefix+events.ResultRefused, "refused-"+o.Key(), body, h); err != nil {
 		return fmt.Errorf("publishing the refusal of %q: %w", o.Rotation, err)
+	}
+	return nil
+}
+
+// Bury stores a message of a source, which no event could be made of, as a dead letter. Without a body the letter tells its size.
+func (p *Publisher) Bury(ctx context.Context, source, problem string, body []byte, size int) error {
+	sum := sha256.Sum256(body)
+	id := fmt.Sprintf("intake-%s-%x-%d", token(source), sum[:12], size)
+	h := nats.Header{headerReason: {"not-understood"}, headerProblem: {clean(problem)}, headerSubject: {"intake " + token(source)},
+		headerRemedy: {"if it should rotate something, publish that by hand (rotator emit), and report the new kind of message"}}
+	if body == nil {
+		h.Set(headerBody, fmt.Sprintf("dropped: %d bytes with what looks like a secret in the clear", size))
+		id += time.Now().UTC().Format("-20060102T1504")
+	}
+	if _, err := p.send(ctx, Dead, deadPrefix+"not-understood", id, body, h); err != nil {
+		return fmt.Errorf("storing a dead letter of %s: %w", source, err)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (e *MismatchError) Error() string {
 
 // Stream makes sure that a stream like want exists.
 func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log zerolog.Logger) error {
-	return until(ctx, log, "stream "+want.Name, func(ctx context.Context) error {
+	return Until(ctx, log, "stream "+want.Name, func(ctx context.Context) error {
 		st, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			st, err = js.CreateStream(ctx, want)
@@ -46,7 +46,7 @@ func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 
 // Consumer makes sure that a durable consumer like want exists on the stream.
 func Consumer(ctx context.Context, js jetstream.JetStream, stream string, want jetstream.ConsumerConfig, log zerolog.Logger) error {
-	return until(ctx, log, "consumer "+want.Durable, func(ctx context.Context) error {
+	return Until(ctx, log, "consumer "+want.Durable, func(ctx context.Context) error {
 		c, err := js.Consumer(ctx, stream, want.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			c, err = js.CreateConsumer(ctx, stream, want)
@@ -61,8 +61,8 @@ func Consumer(ctx context.Context, js jetstream.JetStream, stream string, want j
 	})
 }
 
-// until repeats do while JetStream is not available.
-func until(ctx context.Context, log zerolog.Logger, thing string, do func(context.Context) error) error {
+// Until repeats do while JetStream is not available, until ctx ends. thing is named in the error and in the log.
+func Until(ctx context.Context, log zerolog.Logger, thing string, do func(context.Context) error) error {
 	var said time.Time
 	for {
 		err := attempt(ctx, do)

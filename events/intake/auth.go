@@ -1,0 +1,262 @@
+package intake
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"hash"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A check proves that a message is authentic, over its raw bytes. It fails with errForged, or with another error when that cannot be
+// found out now.
+type check func(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error
+
+var (
+	errForged = errors.New("not authentic")
+	errStale  = errors.New("its time is too far from now")
+)
+
+// tolerance between the clock of a sender and ours, where the sender signs its time.
+const tolerance = 5 * time.Minute
+
+// anySecret reports whether one of the secrets proves a message. All of them are tried, so that time tells nothing.
+func (s *source) anySecret(proves func(secret []byte) bool) error {
+	if s.Secrets == nil {
+		return errForged
+	}
+	secrets, err := s.Secrets()
+	if err != nil {
+		return err
+	}
+	ok := false
+	for _, secret := range secrets {
+		if secret != "" && proves([]byte(secret)) {
+			ok = true
+		}
+	}
+	if !ok {
+		return errForged
+	}
+	return nil
+}
+
+func mac(h func() hash.Hash, key []byte, parts ...[]byte) []byte {
+	m := hmac.New(h, key)
+	for _, p := range parts {
+		m.Write(p)
+	}
+	return m.Sum(nil)
+}
+
+// hexSigned compares a header "prefix<hex>" with a MAC.
+func hexSigned(header, prefix string, sum []byte) bool {
+	text, ok := strings.CutPrefix(header, prefix)
+	got, err := hex.DecodeString(text)
+	return ok && err == nil && hmac.Equal(got, sum)
+}
+
+func equal(a string, b []byte) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256(b)
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// near reports whether a time in seconds since 1970 is near now.
+func near(text string, now time.Time) error {
+	seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil {
+		return errForged
+	}
+	if d := now.Sub(time.Unix(seconds, 0)); d > tolerance || d < -tolerance {
+		return errStale
+	}
+	return nil
+}
+
+func hub256(_ context.Context, s *source, r *http.Request, body []byte, _ time.Time) error {
+	return s.anySecret(func(k []byte) bool {
+		return hexSigned(r.Header.Get("X-Hub-Signature-256"), "sha256=", mac(sha256.New, k, body))
+	})
+}
+
+func gitguardianSigned(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	at := r.Header.Get("Timestamp")
+	err := s.anySecret(func(k []byte) bool {
+		return hexSigned(r.Header.Get("Gitguardian-Signature"), "sha256=", mac(sha256.New, append([]byte(at), k...), body))
+	})
+	if err != nil {
+		return err
+	}
+	return near(at, now)
+}
+
+func radarSigned(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	err := s.anySecret(func(k []byte) bool {
+		return hexSigned(r.Header.Get("X-HCP-Radar-Signature"), "sha512=", mac(sha512.New, k, body))
+	})
+	if at := r.Header.Get("X-HCP-Radar-Timestamp"); err == nil && at != "" { // the MAC does not cover it
+		return near(at, now)
+	}
+	return err
+}
+
+func slackSigned(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	at := r.Header.Get("X-Slack-Request-Timestamp")
+	err := s.anySecret(func(k []byte) bool {
+		return hexSigned(r.Header.Get("X-Slack-Signature"), "v0=", mac(sha256.New, k, []byte("v0:"+at+":"), body))
+	})
+	if err != nil {
+		return err
+	}
+	return near(at, now)
+}
+
+// bambooSigned takes the MAC of the body followed by the time, or the other way round: the vendor's text leaves it open.
+func bambooSigned(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	at, sig := r.Header.Get("X-BambooHR-Timestamp"), strings.TrimPrefix(r.Header.Get("X-BambooHR-Signature"), "sha256=")
+	err := s.anySecret(func(k []byte) bool {
+		after, before := hexSigned(sig, "", mac(sha256.New, k, body, []byte(at))), hexSigned(sig, "", mac(sha256.New, k, []byte(at), body))
+		return at != "" && (after || before)
+	})
+	if err != nil {
+		return err
+	}
+	return near(at, now)
+}
+
+// authorization is a secret that travels in a header: bare, as a bearer token, as a password, or as an API key.
+func authorization(_ context.Context, s *source, r *http.Request, _ []byte, _ time.Time) error {
+	given := r.Header.Get("Authorization")
+	bare := given
+	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		bare = strings.TrimSpace(rest)
+	}
+	_, password, _ := r.BasicAuth()
+	api := r.Header.Get("X-Api-Key")
+	return s.anySecret(func(k []byte) bool {
+		a, b, c, d := equal(given, k), equal(bare, k), equal(password, k), equal(api, k)
+		return a || b || c || d
+	})
+}
+
+func gitlabToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	if r.Header.Get("Webhook-Signature") != "" {
+		return standardWebhook(ctx, s, r, body, now)
+	}
+	return s.anySecret(func(k []byte) bool { return equal(r.Header.Get("X-Gitlab-Token"), k) })
+}
+
+func channelToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	if token := r.Header.Get("X-Goog-Channel-Token"); token != "" {
+		return s.anySecret(func(k []byte) bool { return equal(token, k) })
+	}
+	return authorization(ctx, s, r, body, now)
+}
+
+// clientState is in every change that Graph notifies of; the audit log and workflows come with an Authorization.
+func clientState(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	if r.Header.Get("Authorization") != "" || r.Header.Get("X-Api-Key") != "" {
+		return authorization(ctx, s, r, body, now)
+	}
+	var m struct {
+		Value []struct{ ClientState string }
+	}
+	if json.Unmarshal(body, &m) != nil || len(m.Value) == 0 {
+		return errForged
+	}
+	return s.anySecret(func(k []byte) bool {
+		all := true
+		for _, v := range m.Value {
+			all = equal(v.ClientState, k) && all
+		}
+		return all
+	})
+}
+
+func standardOrToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	if r.Header.Get("Webhook-Signature") != "" {
+		return standardWebhook(ctx, s, r, body, now)
+	}
+	return authorization(ctx, s, r, body, now)
+}
+
+// standardWebhook checks Standard Webhooks 1.0.0: v1 is HMAC-SHA256 with a key whsec_..., v1a is Ed25519 with a key whpk_....
+func standardWebhook(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+	id, at := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
+	signed := append([]byte(id+"."+at+"."), body...)
+	err := s.anySecret(func(k []byte) bool {
+		ok := false
+		for one := range strings.FieldsSeq(r.Header.Get("Webhook-Signature")) {
+			version, text, _ := strings.Cut(one, ",")
+			sig, err := base64.StdEncoding.DecodeString(text)
+			if err == nil && webhookSigned(version, string(k), signed, sig) {
+				ok = true
+			}
+		}
+		return ok && id != ""
+	})
+	if err != nil {
+		return err
+	}
+	return near(at, now)
+}
+
+func webhookSigned(version, key string, signed, sig []byte) bool {
+	if text, ok := strings.CutPrefix(key, "whpk_"); ok {
+		public, err := base64.StdEncoding.DecodeString(text)
+		return version == "v1a" && err == nil && len(public) == ed25519.PublicKeySize && ed25519.Verify(public, signed, sig)
+	}
+	secret := []byte(key)
+	if text, ok := strings.CutPrefix(key, "whsec_"); ok {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return false
+		}
+		secret = raw
+	}
+	return version == "v1" && hmac.Equal(sig, mac(sha256.New, secret, signed))
+}
+
+// partnerSigned checks GitHub's signature over what it sends to partners: ECDSA P-256 with SHA-256.
+func partnerSigned(ctx context.Context, s *source, r *http.Request, body []byte, _ time.Time) error {
+	sig, err := base64.StdEncoding.DecodeString(r.Header.Get("Github-Public-Key-Signature"))
+	id := r.Header.Get("Github-Public-Key-Identifier")
+	if err != nil || id == "" || len(sig) == 0 {
+		return errForged
+	}
+	key, err := s.sets.githubKey(ctx, id)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	if !ecdsa.VerifyASN1(key, sum[:], sig) {
+		return errForged
+	}
+	return nil
+}
+
+// certified reports whether the client has presented the certificate that the source wants.
+func (s *source) certified(r *http.Request) error {
+	if s.ClientName == "" {
+		return nil
+	}
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return errForged
+	}
+	leaf := r.TLS.VerifiedChains[0][0]
+	if leaf.Subject.CommonName == s.ClientName || leaf.VerifyHostname(s.ClientName) == nil {
+		return nil
+	}
+	return errForged
+}
