@@ -17,6 +17,27 @@ type Bundle struct {
 	Targets     []Target
 	Holders     []string // people ("a@example.com"), groups ("group:payments"), globs ("*@contractor.example")
 	Policy      Policy
+	DetectedAs  []Alias // what detectors call its credentials
+}
+
+// An Alias is what a detector says of a credential whose value and place in Vault it does not know. Members are globs in any
+// case; an empty one fits everything.
+type Alias struct {
+	Source     string // the system that found it: "github", "gitguardian"
+	Repository string // where: "acme/shop"
+	SecretType string // what kind of credential it takes it for
+	PublicID   string // an access key id, a client id
+}
+
+// String lists what is set.
+func (a Alias) String() string {
+	var out []string
+	for _, p := range [][2]string{{"source", a.Source}, {"repository", a.Repository}, {"secret_type", a.SecretType}, {"public_id", a.PublicID}} {
+		if p[1] != "" {
+			out = append(out, p[0]+" "+p[1])
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // A Credential is the part of a bundle that one call to Vault mints again.

@@ -32,13 +32,58 @@ func (r *resolver) resolve(ctx context.Context, ev events.Event) ([]Hit, error) 
 	case ev.Offboarding != nil:
 		return r.byPerson(*ev.Offboarding), nil
 	case ev.Leak != nil:
-		return r.credential(ctx, ev.Leak.Credential)
+		return r.leak(ctx, *ev.Leak)
 	case ev.Expiring != nil:
 		return r.credential(ctx, ev.Expiring.Credential)
 	case ev.Manual != nil:
 		return r.credential(ctx, ev.Manual.Credential)
 	}
 	return nil, &UnmatchedError{Text: "the event has no data", Remedy: "publish one of the four kinds with its data"}
+}
+
+// leak follows what the event says of the credential, then what the configuration knows of the place where it was found, and
+// last the person whose login was taken over.
+func (r *resolver) leak(ctx context.Context, l events.Leak) ([]Hit, error) {
+	hits, err := r.credential(ctx, l.Credential)
+	if _, unmatched := errors.AsType[*UnmatchedError](err); !unmatched {
+		return hits, err
+	}
+	if hits := r.byAlias(l); len(hits) > 0 {
+		return hits, nil
+	}
+	if l.Person != nil {
+		return r.byPerson(events.Offboarding{Person: *l.Person}), nil
+	}
+	return nil, err
+}
+
+// byAlias matches what detectors call a credential. The configuration says what that stands for.
+func (r *resolver) byAlias(l events.Leak) []Hit {
+	var hits []Hit
+	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		if a, ok := detected(r.bundles[name].DetectedAs, l); ok {
+			hits = append(hits, Hit{Bundle: name, Why: "the configuration knows it as " + a.String()})
+		}
+	}
+	return hits
+}
+
+func detected(aliases []Alias, l events.Leak) (Alias, bool) {
+	for _, a := range aliases {
+		if !glob(a.Source, l.Upstream.System) || !glob(a.SecretType, l.Credential.SecretType) || !glob(a.PublicID, l.Credential.PublicID) {
+			continue
+		}
+		if a.Repository == "" || slices.ContainsFunc(l.Evidence, func(e events.Evidence) bool { return glob(a.Repository, e.Repository) }) {
+			return a, true
+		}
+	}
+	return Alias{}, false
+}
+
+// glob compares in any case; an empty pattern fits everything.
+func glob(pattern, text string) bool {
+	ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(text))
+	return pattern == "" || ok && err == nil
 }
 
 // credential follows the selectors, most specific first; the first that is present decides. A fingerprint proves
@@ -50,12 +95,20 @@ func (r *resolver) credential(ctx context.Context, c events.Credential) ([]Hit, 
 			return hits, err
 		}
 	}
-	for _, find := range []func(events.Credential) []Hit{r.byPath, r.byName, r.byAction} {
+	for _, find := range []func(events.Credential) []Hit{r.byPath, r.byName} {
 		if hits := find(c); len(hits) > 0 {
 			return hits, nil
 		}
 	}
-	if len(c.Fingerprints) > 0 && c.Vault == nil && c.Name == "" && c.Action == "" {
+	if c.PublicID != "" {
+		if hits, err := r.byPublicID(ctx, c.PublicID); err != nil || len(hits) > 0 {
+			return hits, err
+		}
+	}
+	if hits := r.byAction(c); len(hits) > 0 {
+		return hits, nil
+	}
+	if len(c.Fingerprints) > 0 && c.Vault == nil && c.Name == "" && c.Action == "" && c.PublicID == "" {
 		return nil, &UnmatchedError{Text: "no bundle matches the event by its fingerprints: no live value has one of them",
 			Remedy: "if the value was rotated away already (rotator status BUNDLE) nothing is left to do; otherwise name the bundle"}
 	}
@@ -74,9 +127,10 @@ func selectors(c events.Credential) string {
 	add(len(c.Fingerprints) > 0, "its fingerprints")
 	add(c.Vault != nil, "its Vault path and key")
 	add(c.Name != "", "its name")
+	add(c.PublicID != "", "its public id")
 	add(c.Action != "", "its action")
 	if len(out) == 0 {
-		return "anything: it names neither fingerprint, Vault path, name nor action"
+		return "anything: it names neither fingerprint, Vault path, name, public id nor action"
 	}
 	return strings.Join(out, ", ")
 }
@@ -132,6 +186,28 @@ func (r *resolver) byFingerprint(ctx context.Context, fps []events.Fingerprint) 
 	if err != nil {
 		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
 	}
+	return r.byValue(ctx, func(set secret.Set) string {
+		if param := matching(key, fps, set); param != "" {
+			return "the fingerprint is that of " + param
+		}
+		return ""
+	})
+}
+
+// byPublicID looks for the bundle that holds the id beside its secret: an access key id, a client id.
+func (r *resolver) byPublicID(ctx context.Context, id string) ([]Hit, error) {
+	return r.byValue(ctx, func(set secret.Set) string {
+		for _, name := range slices.Sorted(maps.Keys(set)) {
+			if text, ok := set[name].Text(); ok && text == id {
+				return "the id named in the event is that of " + name
+			}
+		}
+		return ""
+	})
+}
+
+// byValue reads the newest version of every bundle and asks why it is the one.
+func (r *resolver) byValue(ctx context.Context, why func(secret.Set) string) ([]Hit, error) {
 	var hits []Hit
 	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
 		s, err := r.secrets.Read(ctx, r.bundles[name].Secret, 0)
@@ -139,10 +215,10 @@ func (r *resolver) byFingerprint(ctx context.Context, fps []events.Fingerprint) 
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading bundle %s to compare fingerprints: %w", name, err)
+			return nil, fmt.Errorf("reading bundle %s to compare values: %w", name, err)
 		}
-		if param := matching(key, fps, s.Set); param != "" {
-			hits = append(hits, Hit{Bundle: name, Why: "the fingerprint is that of " + param})
+		if text := why(s.Set); text != "" {
+			hits = append(hits, Hit{Bundle: name, Why: text})
 		}
 	}
 	return hits, nil

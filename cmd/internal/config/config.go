@@ -21,6 +21,7 @@ type Config struct {
 	Log     Log
 	Ops     Ops
 	Events  Events
+	Intake  Intake
 	Limits  Limits
 	// Reconcile says how often what exists is compared with the journal, and what follows.
 	Reconcile rotator.Reconcile
@@ -131,6 +132,7 @@ func (r *reader) config(root value) *Config {
 	c.Ops.Listen = ops.address("listen", "127.0.0.1:9180", false)
 	ops.done()
 	c.Events.Publishers = r.publishers(top)
+	c.Intake = r.intake(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)
 	c.Limits.Vault = limits.count("vault", 32, 1, 256)

@@ -81,7 +81,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, nc *nats.Conn, policy ro
 	if err != nil {
 		return rotator.Reconciliation{}, fmt.Errorf("opening the journal: %w", err)
 	}
-	e, err := engine(cfg, replicaName(), client, platform, store, stream.NewPublisher(nc), log)
+	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, stream.NewPublisher(nc), log)
 	if err != nil {
 		return rotator.Reconciliation{}, err
 	}

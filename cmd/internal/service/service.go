@@ -20,6 +20,7 @@ import (
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/intake"
 	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/events/stream/embedded"
 	"github.com/openwhisk-rotator/rotator/rotator"
@@ -39,6 +40,7 @@ type Service struct {
 	vault  *vaultsrc.Client
 	server *embedded.Server
 	ops    *ops.Server
+	intake *intake.Intake // nil: no source is configured
 }
 
 // Options are what the configuration file does not say.
@@ -74,8 +76,14 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	if err != nil {
 		return nil, err
 	}
-	if s.Engine, err = engine(cfg, replica, s.vault, platform, store, stream.NewPublisher(s.Conn), log); err != nil {
+	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
+	if s.Engine, err = engine(cfg, replica, v, platform, store, stream.NewPublisher(s.Conn), log); err != nil {
 		return nil, err
+	}
+	if cfg.Intake.Enabled() {
+		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, log); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Ops.Listen != "" {
 		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Ready: s.ready})
@@ -83,10 +91,9 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	return s, err
 }
 
-func engine(cfg *config.Config, replica string, client *vaultsrc.Client, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
-	v := &vault{client: client, keyPath: cfg.Vault.FingerprintKey}
+func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
 	return rotator.New(rotator.Config{
-		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(client, platform), Platform: platform,
+		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
 		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler,
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
 	})
@@ -162,6 +169,14 @@ func Vault(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*vaults
 	return c, nil
 }
 
+// IntakeAddr is where webhooks are taken, or "".
+func (s *Service) IntakeAddr() string {
+	if s.intake == nil {
+		return ""
+	}
+	return s.intake.Addr()
+}
+
 // Preview prepares a read-only look at what rotations would do. It needs no NATS.
 func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotator.Preview, error) {
 	client, err := Vault(ctx, cfg, log)
@@ -183,6 +198,10 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
 		g.Go(func() error { return s.ops.Run(ctx) })
 	}
+	if s.intake != nil { // Vault may be away: what is taken waits in the stream
+		s.log.Info().Str("address", s.intake.Addr()).Int("sources", len(s.cfg.Intake.Sources)).Msg("messages of detectors and identity systems")
+		g.Go(func() error { return s.intake.Run(ctx) })
+	}
 	g.Go(func() error {
 		if err := s.vault.Login(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("logging in to Vault: %w", err)
@@ -200,7 +219,7 @@ func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.vault.Run(ctx) })
 	g.Go(func() error { return s.Engine.Run(ctx) })
-	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg.Events.Publishers), Workers: s.cfg.Limits.Bundles, Log: s.log}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
 			return s.Engine.Accept(ctx, e, m.Stored)
@@ -209,16 +228,24 @@ func (s *Service) work(ctx context.Context) error {
 	return g.Wait()
 }
 
-// publishers adds the rotator itself to a list: it raises events of its own, such as an expiry.
-func publishers(allowed []string) []string {
-	if len(allowed) == 0 {
+// publishers adds to a list what the configuration trusts already: the rotator itself, which raises events of its own, such as
+// an expiry, and the sources of the HTTP edge.
+func publishers(cfg *config.Config) []string {
+	if len(cfg.Events.Publishers) == 0 {
 		return nil
 	}
-	return append(slices.Clone(allowed), "rotator")
+	out := append(slices.Clone(cfg.Events.Publishers), "rotator")
+	for _, s := range cfg.Intake.Sources {
+		out = append(out, s.Name)
+	}
+	return out
 }
 
 // Close releases what Open took. It may be called more than once.
 func (s *Service) Close() {
+	if s.intake != nil {
+		s.intake.Close()
+	}
 	if s.Conn != nil && !s.Conn.IsClosed() {
 		_ = s.Conn.FlushTimeout(2 * time.Second)
 		s.Conn.Close()
