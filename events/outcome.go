@@ -17,6 +17,8 @@ const (
 	ResultReapplied   = "reapplied"  // the live version was written again after somebody had overwritten it
 	ResultOrphaned    = "orphaned"   // alarm: something in Vault belongs to no rotation
 	ResultDrifted     = "drifted"    // alarm: targets do not hold the live version any more
+	ResultReported    = "reported"   // notice: an event touches the bundle, and a rule says that it rotates nothing
+	ResultHeld        = "held"       // alarm: an event waits for approval
 	ResultContaining  = "containing" // alarm: the old generation was revoked while targets were missing; it goes on
 )
 
@@ -61,7 +63,7 @@ type OutcomeTarget struct {
 // Final reports whether the rotation is over. The other results are alarms.
 func (o Outcome) Final() bool {
 	switch o.Result {
-	case ResultQuarantined, ResultDelayed, ResultContaining, ResultOrphaned, ResultDrifted:
+	case ResultQuarantined, ResultDelayed, ResultContaining, ResultOrphaned, ResultDrifted, ResultHeld, ResultReported:
 		return false
 	}
 	return true

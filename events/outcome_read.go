@@ -111,7 +111,7 @@ func (r *reader) outcomeRules(o Outcome) {
 		r.add(ReasonMissingField, "data.rotation", "is required", "")
 	}
 	results := []string{ResultRotated, ResultRolledBack, ResultRefused, ResultQuarantined, ResultContained, ResultDelayed, ResultContaining,
-		ResultReapplied, ResultOrphaned, ResultDrifted}
+		ResultReapplied, ResultOrphaned, ResultDrifted, ResultReported, ResultHeld}
 	if !slices.Contains(results, o.Result) {
 		r.invalid("data.result", "must be a known result")
 	}

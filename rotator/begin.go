@@ -35,6 +35,9 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	if len(plan.Refusals) > 0 {
 		return e.refuse(ctx, c, plan.Refusals)
 	}
+	if rec.Rotation.Plan != "" && plan.Digest() != rec.Rotation.Plan {
+		return e.unapproved(ctx, c)
+	}
 	old, err := e.oldGeneration(ctx, c, facts.Base)
 	if err != nil {
 		return e.retry(c, err)

@@ -17,7 +17,8 @@ type Bundle struct {
 	Targets     []Target
 	Holders     []string // people ("a@example.com"), groups ("group:payments"), globs ("*@contractor.example")
 	Policy      Policy
-	DetectedAs  []Alias // what detectors call its credentials
+	DetectedAs  []Alias       // what detectors call its credentials
+	Cooldown    time.Duration // after a rotation, for events that do not prove which value has leaked
 }
 
 // An Alias is what a detector says of a credential whose value and place in Vault it does not know. Members are globs in any

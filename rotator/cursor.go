@@ -74,21 +74,30 @@ func (r *Record) take(replica string, now time.Time, lease time.Duration) {
 
 // begin opens a rotation for the events that are due. A record without such events stays idle.
 func (r *Record) begin(now time.Time) {
-	var due, rest []Waiting
+	var due, along, rest []Waiting
 	for _, w := range r.Queue {
-		if w.NotBefore.After(now) {
+		switch {
+		case w.Held != "": // what it asks for is done anyway, if another event asks for it
+			along = append(along, w)
+		case w.NotBefore.After(now):
 			rest = append(rest, w)
-		} else {
+		default:
 			due = append(due, w)
 		}
 	}
 	if len(due) == 0 || r.NotBefore.After(now) {
 		return
 	}
+	plan, kind := pinned(due), mostUrgent(due)
+	if plan == "" {
+		due = append(due, along...)
+	} else {
+		rest = append(rest, along...)
+	}
 	r.Queue = rest
 	r.State = Claimed
 	r.NotBefore = time.Time{}
-	r.Rotation = &Rotation{ID: rotationID(r.Bundle, r.Epoch, now), Kind: mostUrgent(due), Events: due, Started: now}
+	r.Rotation = &Rotation{ID: rotationID(r.Bundle, r.Epoch, now), Kind: kind, Events: due, Started: now, Plan: plan}
 	r.Rotation.step("claimed", now)
 }
 

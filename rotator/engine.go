@@ -32,6 +32,7 @@ type Config struct {
 	Grace    time.Duration    // how long a step may go on after Run's context has ended; default 15 s
 	Now      func() time.Time // default time.Now
 
+	Gate      Gate
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 }

@@ -62,6 +62,7 @@ func (e *Engine) closeUp(ctx context.Context, c *cursor) *pause {
 		r.Owner, r.LeaseUntil, r.NotBefore = "", time.Time{}, time.Time{}
 		r.Rotation = nil
 		r.remember(receipt)
+		r.cool(c.bundle)
 	})
 	if err != nil {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -28,11 +29,22 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 	if err != nil {
 		return err
 	}
+	verdict, why := e.Gate.Judge(ev, len(hits), begun(e.view.records(), e.Now()))
 	var unread error
 	for _, h := range hits {
-		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity()}
+		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven}
 		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
 			w.NotBefore = ev.Offboarding.EffectiveAt
+		}
+		switch verdict {
+		case Allow:
+		case Ask:
+			w.Held = why
+		case Report:
+			if err := e.tell(ctx, h.Bundle, w, stored, events.ResultReported, why, ""); err != nil {
+				return err
+			}
+			continue
 		}
 		err := e.enqueue(ctx, h.Bundle, w)
 		if errors.Is(err, ErrBadRecord) || errors.Is(err, ErrNewerRecord) {
@@ -42,9 +54,34 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		if err != nil {
 			return fmt.Errorf("journalling the event for bundle %s: %w", h.Bundle, err)
 		}
-		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Msg("event accepted")
+		if w.Held != "" {
+			if err := e.ask(ctx, h.Bundle, w); err != nil {
+				return err
+			}
+		}
+		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Str("held", w.Held).Msg("event accepted")
 	}
 	return unread
+}
+
+// ask raises that somebody has to approve an event, unless it has joined a rotation that does what it asks for.
+func (e *Engine) ask(ctx context.Context, bundle string, w Waiting) error {
+	rec, _, err := e.view.get(bundle)
+	if err != nil || !slices.ContainsFunc(rec.Held(), func(h Waiting) bool { return h.Event == w.Event }) {
+		return nil
+	}
+	return e.tell(ctx, bundle, w, w.Stored, events.ResultHeld, w.Held, "look at the plan and decide: rotator approve "+ApprovalID(w.Event))
+}
+
+// tell publishes something about an event that no rotation belongs to. Told again it is the same message.
+func (e *Engine) tell(ctx context.Context, bundle string, w Waiting, at time.Time, result, why, remedy string) error {
+	o := events.Outcome{Rotation: bundle + "-event-" + ApprovalID(w.Event), Bundle: bundle, Result: result, Kind: w.Kind, Events: []string{w.ID}, Started: w.Stored.UTC(), Finished: at.UTC(),
+		Reason: why + "; found: " + w.Why, Remedy: remedy}
+	if err := e.Outbox.Outcome(ctx, o); err != nil {
+		return fmt.Errorf("publishing that an event is %s: %w", result, err)
+	}
+	e.Log.Warn().Str("bundle", bundle).Str("event", w.ID).Str("result", result).Str("reason", why).Msg("nothing is rotated by itself")
+	return nil
 }
 
 // enqueue puts the event into one record. When nobody works on the bundle and a worker is free here, the same
@@ -62,6 +99,7 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 		if !rec.Take(w, now) {
 			return nil
 		}
+		rec.cool(e.Bundles[bundle])
 		e.hasten(&rec, now)
 		due, _ := rec.Due()
 		claims := rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())

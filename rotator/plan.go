@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,6 +47,20 @@ type Plan struct {
 	OverlapText string        `json:"overlap"`
 	Warnings    []string      `json:"warnings,omitempty"`
 	Refusals    []Refusal     `json:"refusals,omitempty"`
+}
+
+// Digest is the same for two plans that do the same: mint the same, from the same version, and write the same parameters to the
+// same targets, none of which has changed in between.
+func (p Plan) Digest() string {
+	p.Overlap, p.OverlapText, p.Warnings, p.Refusals, p.Targets = 0, "", nil, nil, slices.Clone(p.Targets)
+	for i := range p.Targets {
+		p.Targets[i].Bytes = 0 // an estimate
+	}
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return "" // no plan has this digest
+	}
+	return hashOf(string(raw))
 }
 
 // A PlannedMint is one credential to be minted.

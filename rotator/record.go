@@ -97,6 +97,9 @@ type Waiting struct {
 	NotBefore time.Time   `json:"not_before,omitzero"` // a departure in the future
 	Why       string      `json:"why"`                 // how the bundle was found
 	Severity  string      `json:"severity,omitempty"`
+	Proven    bool        `json:"proven,omitempty"` // the value itself has led here
+	Held      string      `json:"held,omitempty"`   // why it waits for approval
+	Approval  *Approval   `json:"approval,omitempty"`
 }
 
 // SeenEvent remembers a delivered event beyond the stream's own de-duplication.
@@ -133,6 +136,7 @@ type Rotation struct {
 	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
 	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
 	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published
+	Plan      string               `json:"plan,omitempty"`    // digest of the plan that was approved; no other is run
 }
 
 // TargetState is what a rotation knows of one target.
@@ -204,6 +208,7 @@ func (r *Record) Take(w Waiting, now time.Time) bool {
 		r.Seen = slices.Delete(r.Seen, 0, n)
 	}
 	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
+		w.Held, w.NotBefore = "", time.Time{} // what it asks for is being done
 		rot.Events = append(rot.Events, w)
 		if w.Kind == events.KindLeak {
 			rot.Kind = w.Kind
@@ -229,7 +234,9 @@ func (r *Record) Due() (time.Time, bool) {
 	case Quarantined:
 	case Idle:
 		for _, w := range r.Queue {
-			consider(later(w.NotBefore, r.NotBefore))
+			if w.Held == "" {
+				consider(later(w.NotBefore, r.NotBefore))
+			}
 		}
 	default:
 		consider(r.NotBefore)
@@ -258,7 +265,7 @@ func (r *Record) Urgent() bool {
 	if r.Rotation != nil {
 		return r.Rotation.Kind == events.KindLeak
 	}
-	return slices.ContainsFunc(r.Queue, func(w Waiting) bool { return w.Kind == events.KindLeak })
+	return slices.ContainsFunc(r.Queue, func(w Waiting) bool { return w.Kind == events.KindLeak && w.Held == "" })
 }
 
 func later(a, b time.Time) time.Time {

@@ -17,6 +17,7 @@ import (
 type Hit struct {
 	Bundle string
 	Why    string
+	Proven bool // by the value itself
 }
 
 // resolver finds the bundles an event is about. Only fingerprints need Vault.
@@ -186,12 +187,16 @@ func (r *resolver) byFingerprint(ctx context.Context, fps []events.Fingerprint) 
 	if err != nil {
 		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
 	}
-	return r.byValue(ctx, func(set secret.Set) string {
+	hits, err := r.byValue(ctx, func(set secret.Set) string {
 		if param := matching(key, fps, set); param != "" {
 			return "the fingerprint is that of " + param
 		}
 		return ""
 	})
+	for i := range hits {
+		hits[i].Proven = true
+	}
+	return hits, err
 }
 
 // byPublicID looks for the bundle that holds the id beside its secret: an access key id, a client id.

@@ -450,11 +450,19 @@ func (p *ports) Watch(ctx context.Context) <-chan Change {
 }
 
 func (p *ports) Outcome(_ context.Context, o events.Outcome) error {
-	return p.ports("outcome", func() { p.outcomes[o.Rotation+" "+o.Result] = o })
+	return p.ports("outcome", func() { p.outcomes[named(o)] = o })
 }
 
 func (p *ports) Raise(_ context.Context, e events.Event) error {
 	return p.ports("raise", func() { p.raised = append(p.raised, e) })
+}
+
+// named is what an outcome is found by; an event may be held more than once.
+func named(o events.Outcome) string {
+	if o.Result == events.ResultHeld {
+		return o.Key()
+	}
+	return o.Rotation + " " + o.Result
 }
 
 // entries is one version of a bundle as a parameter list.

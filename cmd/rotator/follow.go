@@ -118,6 +118,11 @@ func (f *follower) step(rec rotator.Record) (events.Outcome, bool) {
 			return r.Outcome(rec.Bundle), true
 		}
 	}
+	for _, w := range rec.Held() {
+		if w.Event == f.event.Key() {
+			return events.Outcome{Bundle: rec.Bundle, Result: events.ResultHeld, Kind: w.Kind, Reason: w.Held, Remedy: "rotator approve " + rotator.ApprovalID(w.Event)}, true
+		}
+	}
 	if rec.State == rotator.Quarantined && rec.Rotation != nil {
 		return rotator.Receipt{Rotation: rec.Rotation.ID, Result: events.ResultQuarantined, Kind: rec.Rotation.Kind, Reason: rec.Rotation.LastError, Targets: rec.Rotation.Targets}.Outcome(rec.Bundle), true
 	}
@@ -162,7 +167,7 @@ func (f *follower) say(format string, a ...any) {
 
 func writeOutcomes(w io.Writer, os []events.Outcome) {
 	if len(os) == 0 {
-		fmt.Fprintln(w, "The event touches no bundle (a person is found by holders in the configuration); nothing was rotated.")
+		fmt.Fprintln(w, "The event touches no bundle (a person is found by holders in the configuration), or a rule only reports it; nothing was rotated.")
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
@@ -175,4 +180,9 @@ func writeOutcomes(w io.Writer, os []events.Outcome) {
 		fmt.Fprintf(tw, "%s\t%s\t%d -> %d\t%d\t%s\t%s\n", o.Bundle, o.Result, o.KVVersionFrom, o.KVVersionTo, len(o.Targets), took, dash(strings.TrimSpace(o.Reason)))
 	}
 	_ = tw.Flush()
+	for _, o := range os {
+		if o.Result == events.ResultHeld {
+			fmt.Fprintf(w, "%s waits for approval: %s\n", o.Bundle, o.Remedy)
+		}
+	}
 }

@@ -132,6 +132,9 @@ func writeStatus(w io.Writer, all []bundleStatus) {
 		if n := len(b.History); n > 0 {
 			last, when = b.History[n-1].Result, age(b.History[n-1].Finished)
 		}
+		if i := slices.IndexFunc(b.Waiting, func(w rotator.Waiting) bool { return w.Held != "" }); i >= 0 {
+			note = cmp.Or(note, "waits for approval: rotator approve "+rotator.ApprovalID(b.Waiting[i].Event))
+		}
 		if b.Rotation != nil {
 			note = cmp.Or(note, b.Rotation.LastError)
 			if b.State == rotator.Draining {
@@ -154,11 +157,18 @@ func age(t time.Time) string {
 	return t.Local().Format(time.DateOnly)
 }
 
+func approvedBy(e rotator.Waiting) string {
+	if e.Approval == nil {
+		return ""
+	}
+	return ", approved by " + e.Approval.By
+}
+
 func writeHistory(w io.Writer, b bundleStatus) {
 	for _, r := range slices.Backward(b.History) {
 		fmt.Fprintf(w, "\n%s  %s, %s, KV version %d -> %d\n", r.Rotation, r.Result, r.Kind, r.VersionFrom, r.VersionTo)
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "  event   %s: %s\n", e.ID, e.Why)
+			fmt.Fprintf(w, "  event   %s: %s%s\n", e.ID, e.Why, approvedBy(e))
 		}
 		for _, name := range slices.SortedFunc(maps.Keys(r.Steps), func(a, c string) int { return r.Steps[a].Compare(r.Steps[c]) }) {
 			fmt.Fprintf(w, "  %s  %s\n", r.Steps[name].Local().Format("15:04:05.000"), name)

@@ -10,8 +10,8 @@ import (
 type collector struct {
 	records func() map[string]rotator.Record
 
-	info, state, generation, waiting, finished, exposure *prometheus.Desc
-	version                                              string
+	info, state, generation, waiting, held, finished, exposure *prometheus.Desc
+	version                                                    string
 }
 
 func newCollector(cfg Config) *collector {
@@ -24,6 +24,7 @@ func newCollector(cfg Config) *collector {
 		state:      desc("bundle_state", "1 for the state a bundle is in; alarm on quarantined.", "bundle", "state"),
 		generation: desc("bundle_generation", "Rotations completed.", "bundle"),
 		waiting:    desc("bundle_events_waiting", "Events that wait for the next rotation.", "bundle"),
+		held:       desc("bundle_events_held", "Of those, events that wait for approval; alarm on 1 and more.", "bundle"),
 		finished:   desc("last_rotation_timestamp_seconds", "When the last rotation ended, and how.", "bundle", "result", "kind"),
 		exposure:   desc("last_rotation_exposure_seconds", "From the event in the stream to: every target updated, old credential proven dead.", "bundle", "until"),
 	}
@@ -31,7 +32,7 @@ func newCollector(cfg Config) *collector {
 
 // Describe lists the metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.finished, c.exposure} {
+	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.held, c.finished, c.exposure} {
 		ch <- d
 	}
 }
@@ -46,6 +47,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.state, 1, name, string(rec.State))
 		gauge(c.generation, float64(rec.Generation), name)
 		gauge(c.waiting, float64(len(rec.Queue)), name)
+		gauge(c.held, float64(len(rec.Held())), name)
 		if len(rec.History) == 0 {
 			continue
 		}

@@ -64,7 +64,7 @@ func (r *reader) bundle(name string, v value) placed {
 	checkProbes(b)
 	r.targets(s, &b)
 	b.Holders = r.holders(s)
-	b.Policy = r.policy(s)
+	b.Policy, b.Cooldown = r.policy(s)
 	b.DetectedAs = r.aliases(s)
 	return b
 }
@@ -244,15 +244,7 @@ func (r *reader) aliases(bundle *section) (out []rotator.Alias) {
 	v, _ := bundle.field("detected_as")
 	for _, item := range v.items() {
 		s := item.section()
-		a := rotator.Alias{Source: s.text("source", ""), Repository: s.text("repository", ""), SecretType: s.text("secret_type", ""), PublicID: s.text("public_id", "")}
-		for _, key := range []string{"source", "repository", "secret_type", "public_id"} {
-			at, ok := s.field(key)
-			if text, _ := at.scalar(); ok && text != "" {
-				if _, err := path.Match(text, ""); err != nil {
-					at.fail("is no pattern", `* stands for anything but /, ? for one character, [ab] for one of them`)
-				}
-			}
-		}
+		a := rotator.Alias{Source: s.pattern("source"), Repository: s.pattern("repository"), SecretType: s.pattern("secret_type"), PublicID: s.pattern("public_id")}
 		if a.Repository == "" && a.SecretType == "" && a.PublicID == "" && isMapping(item.node) {
 			item.fail("would fit every finding", "name the repository, the secret_type or the public_id as well")
 		}

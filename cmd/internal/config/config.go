@@ -51,9 +51,10 @@ type Ops struct {
 	Listen string // empty: none
 }
 
-// Events says whose events are believed.
+// Events says whose events are believed, and what they may do by themselves.
 type Events struct {
 	Publishers []string // names allowed as <publisher> in the subject; empty: whoever NATS lets publish
+	Gate       rotator.Gate
 }
 
 // Limits bound what one process does at a time.
@@ -131,7 +132,7 @@ func (r *reader) config(root value) *Config {
 	ops := top.sub("ops")
 	c.Ops.Listen = ops.address("listen", "127.0.0.1:9180", false)
 	ops.done()
-	c.Events.Publishers = r.publishers(top)
+	c.Events = r.events(top)
 	c.Intake = r.intake(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)

@@ -75,9 +75,10 @@ bundles:
 		Hosts: map[string]Host{"prod": {
 			Name: "prod", APIHost: "https://ow.example.com", Namespace: "_", AuthFile: "/etc/rotator/keys/prod", Parallel: 16, Timeout: 30 * time.Second,
 		}},
-		Data: "/etc/rotator/rotator-data",
-		Log:  Log{Level: "info", Format: "auto"},
-		Ops:  Ops{Listen: "127.0.0.1:9180"}, Limits: Limits{Bundles: 8, Vault: 32, Lease: 45 * time.Second, Straggler: 65 * time.Second},
+		Data:   "/etc/rotator/rotator-data",
+		Log:    Log{Level: "info", Format: "auto"},
+		Events: Events{Gate: rotator.Gate{PerEvent: 50, PerHour: 200}},
+		Ops:    Ops{Listen: "127.0.0.1:9180"}, Limits: Limits{Bundles: 8, Vault: 32, Lease: 45 * time.Second, Straggler: 65 * time.Second},
 		Reconcile: rotator.Reconcile{Every: time.Hour, Settle: 20 * time.Minute, Revoke: true},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Bundles")); diff != "" {

@@ -89,9 +89,7 @@ func (v value) natsURL() string {
 
 var publisher = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-func (r *reader) publishers(top *section) []string {
-	s := top.sub("events")
-	defer s.done()
+func (s *section) publishers() []string {
 	list, _ := s.field("publishers")
 	var out []string
 	for _, v := range list.items() {

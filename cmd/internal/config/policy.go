@@ -12,14 +12,15 @@ import (
 
 const maxWait = 3650 * 24 * time.Hour
 
-// policy returns a rule for every kind of event.
-func (r *reader) policy(bundle *section) rotator.Policy {
+// policy returns a rule for every kind of event, and the bundle's cool-down.
+func (r *reader) policy(bundle *section) (_ rotator.Policy, cooldown time.Duration) {
 	s := bundle.sub("policy")
 	defer s.done()
 	otherwise := rotator.Rollback
 	if at, ok := s.field("after_failure"); ok {
 		otherwise = at.afterFailure(rotator.Rollback, rotator.Rollback, rotator.Hold)
 	}
+	cooldown = s.duration("cooldown", 0, 0, 30*24*time.Hour)
 	out := make(rotator.Policy)
 	for _, kind := range []events.Kind{events.KindLeak, events.KindOffboarding, events.KindExpiring, events.KindManual} {
 		rule := rotator.DefaultRule(kind)
@@ -29,7 +30,7 @@ func (r *reader) policy(bundle *section) rotator.Policy {
 		v, _ := s.field(string(kind))
 		out[kind] = r.rule(v.section(), kind, rule)
 	}
-	return out
+	return out, cooldown
 }
 
 // rule reads one kind's rule; what it does not say stays as it is in rule.

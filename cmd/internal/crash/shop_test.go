@@ -135,6 +135,7 @@ nats: {url: "NATS", replicas: REPLICAS}
 ops: {listen: none}
 log: {level: info, format: json}
 limits: {lease: 2s, straggler: 2s}
+events: {max_bundles: 0, max_per_hour: 0} # storms are what this is about
 reconcile: {settle: 1s}
 vault:
   address: VAULT

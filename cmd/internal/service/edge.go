@@ -127,7 +127,9 @@ func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, v *vault
 		_, _, err := pub.Event(ctx, e)
 		return err
 	}
-	c.Bury = func(ctx context.Context, l intake.Letter) error { return pub.Bury(ctx, l.Source, l.Why, l.Body, l.Size) }
+	c.Bury = func(ctx context.Context, l intake.Letter) error {
+		return pub.Bury(ctx, l.Source, l.Why, l.Body, l.Size)
+	}
 	if v != nil {
 		c.Hash = func(ctx context.Context) (func(string) events.Fingerprint, error) {
 			key, err := v.Key(ctx)
