@@ -38,6 +38,9 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	if rec.Rotation.Plan != "" && plan.Digest() != rec.Rotation.Plan {
 		return e.unapproved(ctx, c)
 	}
+	if p := e.leave(ctx, c); p != nil {
+		return p
+	}
 	old, err := e.oldGeneration(ctx, c, facts.Base)
 	if err != nil {
 		return e.retry(c, err)
@@ -57,7 +60,9 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 		r.Rotation.Anchor = anchor.Accessor
 		r.Rotation.Base = facts.Base.Version
 		r.Rotation.Old = old
-		r.Rotation.Warnings = plan.Warnings
+		for _, text := range plan.Warnings {
+			r.Rotation.warn(text)
+		}
 		r.Rotation.step("planned", e.Now())
 	})
 	if err != nil {

@@ -33,6 +33,8 @@ type Config struct {
 	Now      func() time.Time // default time.Now
 
 	Gate      Gate
+	People    People    // may be nil: then persons are found by holders only
+	Disable   bool      // the logins of who leaves are ended as well; needs People
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 }
@@ -62,7 +64,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1)}, nil
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation

@@ -30,9 +30,12 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		return err
 	}
 	verdict, why := e.Gate.Judge(ev, len(hits), begun(e.view.records(), e.Now()))
+	if len(hits) == 0 && verdict == Allow {
+		return e.leaveAlone(ctx, ev, stored)
+	}
 	var unread error
 	for _, h := range hits {
-		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven}
+		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven, Leaver: e.leaver(ev)}
 		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
 			w.NotBefore = ev.Offboarding.EffectiveAt
 		}

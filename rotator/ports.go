@@ -186,6 +186,14 @@ type Change struct {
 	Stored
 }
 
+// People is what Vault knows of persons. names are everything an event says that a login may be called by.
+type People interface {
+	// Readable returns those of the secrets ("mount/path") that one of these names could read by Vault's own rules, each with how.
+	Readable(ctx context.Context, names, secrets []string) (map[string]string, error)
+	// Disable stops logins and tokens of these names, and tells what it did. It may be repeated.
+	Disable(ctx context.Context, names []string) (done []string, err error)
+}
+
 // Outbox publishes what happened. Publishing the same thing again is harmless.
 type Outbox interface {
 	Outcome(ctx context.Context, o events.Outcome) error

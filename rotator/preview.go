@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rs/zerolog"
+
 	"github.com/openwhisk-rotator/rotator/events"
 )
 
@@ -12,6 +14,8 @@ type Preview struct {
 	Bundles  map[string]Bundle
 	Secrets  Secrets
 	Platform Platform
+	People   People // may be nil
+	Log      zerolog.Logger
 }
 
 // Plan observes a bundle and its targets and returns what a rotation for this kind of event would do.
@@ -30,6 +34,6 @@ func (p Preview) Plan(ctx context.Context, bundle string, kind events.Kind) (Pla
 
 // Resolve returns the bundles that an event touches, as the service would find them.
 func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
-	r := &resolver{bundles: p.Bundles, secrets: p.Secrets}
+	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log}
 	return r.resolve(ctx, ev)
 }

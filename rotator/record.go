@@ -98,6 +98,7 @@ type Waiting struct {
 	Why       string      `json:"why"`                 // how the bundle was found
 	Severity  string      `json:"severity,omitempty"`
 	Proven    bool        `json:"proven,omitempty"` // the value itself has led here
+	Leaver    []string    `json:"leaver,omitempty"` // the logins to be ended
 	Held      string      `json:"held,omitempty"`   // why it waits for approval
 	Approval  *Approval   `json:"approval,omitempty"`
 }
@@ -136,6 +137,7 @@ type Rotation struct {
 	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
 	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
 	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published
+	Left      []string             `json:"left,omitempty"`    // logins that were ended
 	Plan      string               `json:"plan,omitempty"`    // digest of the plan that was approved; no other is run
 }
 

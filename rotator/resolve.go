@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
@@ -24,6 +26,8 @@ type Hit struct {
 type resolver struct {
 	bundles map[string]Bundle
 	secrets Secrets
+	people  People // may be nil
+	log     zerolog.Logger
 }
 
 // resolve returns the bundles in order of name. It fails with *UnmatchedError when a leak, an expiry or a request
@@ -31,7 +35,7 @@ type resolver struct {
 func (r *resolver) resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
 	switch {
 	case ev.Offboarding != nil:
-		return r.byPerson(*ev.Offboarding), nil
+		return r.byPerson(ctx, *ev.Offboarding)
 	case ev.Leak != nil:
 		return r.leak(ctx, *ev.Leak)
 	case ev.Expiring != nil:
@@ -53,7 +57,7 @@ func (r *resolver) leak(ctx context.Context, l events.Leak) ([]Hit, error) {
 		return hits, nil
 	}
 	if l.Person != nil {
-		return r.byPerson(events.Offboarding{Person: *l.Person}), nil
+		return r.byPerson(ctx, events.Offboarding{Person: *l.Person})
 	}
 	return nil, err
 }
@@ -245,8 +249,12 @@ func matching(key secret.Key, fps []events.Fingerprint, set secret.Set) string {
 
 // byPerson compares every identifier of the leaver with the holders. Leaving a team counts for the holders that name
 // that team; anything else counts for everything the person held.
-func (r *resolver) byPerson(o events.Offboarding) []Hit {
+func (r *resolver) byPerson(ctx context.Context, o events.Offboarding) ([]Hit, error) {
 	people := identities(o.Person)
+	readable, err := r.readable(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	var groups []string
 	if o.Scope != nil {
 		for _, g := range []string{o.Scope.Team, o.Scope.Organization, o.Scope.Application} {
@@ -260,11 +268,55 @@ func (r *resolver) byPerson(o events.Offboarding) []Hit {
 	}
 	var hits []Hit
 	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
+		var why []string
 		if holder, ok := held(r.bundles[name].Holders, append(slices.Clone(people), groups...)); ok {
-			hits = append(hits, Hit{Bundle: name, Why: "holder " + holder})
+			why = append(why, "holder "+holder)
+		}
+		if how := readable[r.bundles[name].Secret]; how != "" {
+			why = append(why, how)
+		}
+		if len(why) > 0 {
+			hits = append(hits, Hit{Bundle: name, Why: strings.Join(why, "; ")})
 		}
 	}
-	return hits
+	return hits, nil
+}
+
+// readable asks Vault what the person could read. Who only leaves a team keeps the login. If Vault does not let us ask, the holders
+// of the configuration have to do, and the log says so.
+func (r *resolver) readable(ctx context.Context, o events.Offboarding) (map[string]string, error) {
+	names := logins(o.Person)
+	if r.people == nil || o.Change == "membership_removed" || len(names) == 0 {
+		return nil, nil
+	}
+	var secrets []string
+	for _, b := range r.bundles {
+		secrets = append(secrets, b.Secret)
+	}
+	slices.Sort(secrets)
+	found, err := r.people.Readable(ctx, names, slices.Compact(secrets))
+	if errors.Is(err, ErrPermanent) {
+		r.log.Error().Err(err).Msg("Vault does not tell what a person could read; only holders are looked at; run: rotator check")
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking Vault what a person could read: %w", err)
+	}
+	return found, nil
+}
+
+// logins lists what a person may be called on an auth mount, as written and in lower case.
+func logins(p events.Person) (out []string) {
+	for _, id := range p.Identifiers {
+		for _, s := range []string{id.Email, strings.TrimPrefix(id.URI, "acct:"), id.Sub, id.ID, id.ExternalID} {
+			for _, one := range []string{s, strings.ToLower(s)} {
+				if one != "" && !strings.HasPrefix(one, "/") && !slices.Contains(out, one) {
+					out = append(out, one)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // identities lists what may be written in holders for a person, in lower case.

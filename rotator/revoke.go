@@ -102,6 +102,9 @@ func (e *Engine) again(ctx context.Context, c *cursor, drifted []string) *pause 
 
 // revoke kills the generation that lost, until it is gone, and proves that it is dead.
 func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
+	if p := e.leave(ctx, c); p != nil { // an event may have joined since the rotation began
+		return p
+	}
 	rot := c.record().Rotation
 	victim, result := rot.Old, events.ResultRotated
 	switch {

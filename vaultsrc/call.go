@@ -21,6 +21,8 @@ const maxAnswer = 32 << 20
 type request struct {
 	once   bool   // never sent twice
 	write  bool   // PUT with body, otherwise GET
+	remove bool   // DELETE
+	wrap   bool   // the answer goes into a wrapping token, which is thrown away
 	path   string // below /v1/
 	query  map[string][]string
 	body   any            // marshalled with JSON; a json.RawMessage goes out as it is
@@ -36,7 +38,10 @@ type reply struct {
 	Renewable     bool                       `json:"renewable"`
 	Data          map[string]json.RawMessage `json:"data"`
 	Warnings      []string                   `json:"warnings"`
-	Auth          *struct {
+	WrapInfo      *struct {
+		Accessor string `json:"wrapped_accessor"`
+	} `json:"wrap_info"`
+	Auth *struct {
 		ClientToken   string `json:"client_token"`
 		Accessor      string `json:"accessor"`
 		LeaseDuration int64  `json:"lease_duration"`
@@ -102,17 +107,25 @@ func (c *Client) send(ctx context.Context, r request) ([]byte, error) {
 		client = c.once
 	}
 	if r.token != "" {
-		client = client.WithRequestCallbacks(func(q *api.Request) { q.ClientToken = r.token })
+		client = client.WithRequestCallbacks(func(q *api.Request) {
+			q.ClientToken = r.token
+			if r.wrap {
+				q.WrapTTL = "60s"
+			}
+		})
 	}
 	var resp *api.Response
 	var err error
-	if r.write {
+	switch {
+	case r.remove:
+		resp, err = client.Logical().DeleteRawWithContext(ctx, r.path)
+	case r.write:
 		var body []byte
 		if body, err = marshal(r.body); err != nil {
 			return nil, err
 		}
 		resp, err = client.Logical().WriteRawWithContext(ctx, r.path, body)
-	} else {
+	default:
 		resp, err = client.Logical().ReadRawWithDataWithContext(ctx, r.path, r.query)
 	}
 	var raw []byte

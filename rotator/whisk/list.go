@@ -2,6 +2,7 @@ package whisk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -41,66 +42,114 @@ func (c *Client) ListTriggers(ctx context.Context) ([]Row, error) { return c.lis
 // passes bounds how often a list is read again because something moved.
 const passes = 6
 
-// list pages until two passes agree. Rows come newest first, so that a write during a pass moves its entity to
-// the front: another row then comes twice, and the moved one not at all. A list of one page cannot be torn.
+// errTorn says that rows moved between two pages.
+var errTorn = errors.New("rows moved between two pages")
+
+// list reads every page once, each beginning with the last row of the one before: rows come newest first, so that what is
+// written, made or deleted meanwhile moves the others, and the pages do not meet. Then everything is read again. What was
+// written without moving the pages is at the front in the end, and is looked for there.
 func (c *Client) list(ctx context.Context, collection string) ([]Row, error) {
-	all := make(map[string]Row)
-	var order []string
-	before := ""
+	seen := newRows()
 	for range passes {
-		rows, pages, err := c.pass(ctx, collection)
+		rows, err := c.pass(ctx, collection)
+		seen.add(rows)
+		if err == nil {
+			return rows, nil
+		}
+		if !errors.Is(err, errTorn) {
+			return nil, err
+		}
+	}
+	return seen.list, fmt.Errorf("listing %s: %w; list again at a quieter time", collection, ErrUnstable)
+}
+
+// pass reads page after page; the host decides how long a page is. With errTorn it returns what it has read.
+func (c *Client) pass(ctx context.Context, collection string) ([]Row, error) {
+	first, err := c.page(ctx, collection, 0)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	all := newRows()
+	all.add(first)
+	last, pages, torn := first[len(first)-1], 1, false
+	for skip, more := len(first)-1, true; more; {
+		page, err := c.page(ctx, collection, skip)
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range rows {
-			key := r.Namespace + "/" + r.Name
-			if old, ok := all[key]; !ok {
-				order = append(order, key)
-			} else if old.Updated.After(r.Updated) {
-				continue
-			}
-			all[key] = r
+		if len(page) == 0 || !page[0].same(last) {
+			torn = true // the rest is read all the same: it may be all that there will be
 		}
-		now := fmt.Sprint(keysAndTimes(rows))
-		if pages <= 1 || now == before {
-			return rows, nil
+		if len(page) > 1 {
+			pages++
+			last = page[len(page)-1]
 		}
-		before = now
+		all.add(page)
+		skip += len(page) - 1
+		more = len(page) >= len(first) && len(page) > 1
 	}
-	out := make([]Row, 0, len(order))
-	for _, key := range order {
-		out = append(out, all[key])
+	switch {
+	case torn:
+		return all.list, errTorn
+	case pages == 1: // one page cannot be torn
+		return all.list, nil
 	}
-	return out, fmt.Errorf("listing %s: %w; list again at a quieter time", collection, ErrUnstable)
+	err = c.front(ctx, collection, first[0], all)
+	return all.list, err
 }
 
-func keysAndTimes(rows []Row) []string {
-	var out []string
-	for _, r := range rows {
-		out = append(out, fmt.Sprintf("%q %q %d", r.Namespace, r.Name, r.Updated.UnixMilli()))
+// front adds what was written since the first page was read: it stands before the row that was the newest then.
+func (c *Client) front(ctx context.Context, collection string, newest Row, all *rows) error {
+	page, err := c.page(ctx, collection, 0)
+	if err != nil {
+		return err
 	}
-	return out
+	for _, r := range page {
+		if r.same(newest) {
+			return nil
+		}
+		all.add([]Row{r})
+	}
+	return errTorn // the newest row itself has moved, or went
 }
 
-// pass reads page after page until an empty one; the host decides how long a page is.
-func (c *Client) pass(ctx context.Context, collection string) (rows []Row, pages int, err error) {
-	for skip := 0; ; {
-		var page []wireEntity
-		err := c.get(ctx, call{
-			path:  c.collection(collection),
-			query: url.Values{"limit": {"0"}, "skip": {strconv.Itoa(skip)}},
-			read:  into(&page),
-		})
-		if err != nil {
-			return nil, pages, err
-		}
-		if len(page) == 0 {
-			return rows, pages, nil
-		}
-		pages++
-		skip += len(page)
-		for _, w := range page {
-			rows = append(rows, w.row())
+func (c *Client) page(ctx context.Context, collection string, skip int) ([]Row, error) {
+	var page []wireEntity
+	err := c.get(ctx, call{
+		path:  c.collection(collection),
+		query: url.Values{"limit": {"0"}, "skip": {strconv.Itoa(skip)}},
+		read:  into(&page),
+	})
+	out := make([]Row, len(page))
+	for i, w := range page {
+		out[i] = w.row()
+	}
+	return out, err
+}
+
+// same reports the same entity, not written in between.
+func (r Row) same(o Row) bool {
+	return r.Namespace == o.Namespace && r.Name == o.Name && r.Updated.Equal(o.Updated)
+}
+
+// rows is a set of rows in the order in which they were first seen; of two states of an entity the newer one stays.
+type rows struct {
+	list []Row
+	at   map[string]int
+}
+
+func newRows() *rows { return &rows{at: make(map[string]int)} }
+
+func (s *rows) add(list []Row) {
+	for _, r := range list {
+		key := r.Namespace + "/" + r.Name
+		i, ok := s.at[key]
+		switch {
+		case !ok:
+			s.at[key] = len(s.list)
+			s.list = append(s.list, r)
+		case !s.list[i].Updated.After(r.Updated):
+			s.list[i] = r
 		}
 	}
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Ops     Ops
 	Events  Events
 	Intake  Intake
+	People  People
 	Limits  Limits
 	// Reconcile says how often what exists is compared with the journal, and what follows.
 	Reconcile rotator.Reconcile
@@ -134,6 +135,7 @@ func (r *reader) config(root value) *Config {
 	ops.done()
 	c.Events = r.events(top)
 	c.Intake = r.intake(top)
+	c.People = r.people(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)
 	c.Limits.Vault = limits.count("vault", 32, 1, 256)

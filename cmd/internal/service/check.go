@@ -174,6 +174,36 @@ func rights(cfg *config.Config) map[string][]string {
 			}
 		}
 	}
+	maps.Copy(out, peopleRights(cfg.People))
+	return out
+}
+
+// peopleRights are needed to ask Vault about persons, and to end their logins.
+func peopleRights(p config.People) map[string][]string {
+	out := make(map[string][]string)
+	if len(p.Mounts) == 0 {
+		return out
+	}
+	out["sys/auth"] = []string{"read"}
+	out["identity/lookup/entity"] = []string{"update"}
+	if p.ProbeRole != "" {
+		out["identity/entity-alias"] = []string{"update"}
+		out["identity/entity-alias/id/*"] = []string{"delete"}
+		out["auth/token/create/"+p.ProbeRole] = []string{"update"}
+		out["sys/capabilities-accessor"] = []string{"update"}
+		out["auth/token/revoke-accessor"] = []string{"update"}
+	}
+	for _, m := range p.Mounts {
+		if m.Login != "" {
+			out[strings.ReplaceAll(m.Login, "{name}", "*")] = []string{"read"}
+		}
+	}
+	if p.Disable {
+		out["identity/entity/id/*"] = []string{"update"}
+		out["auth/token/accessors"] = []string{"list", "sudo"}
+		out["auth/token/lookup-accessor"] = []string{"update"}
+		out["auth/token/revoke-accessor"] = []string{"update"}
+	}
 	return out
 }
 
