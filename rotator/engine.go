@@ -35,6 +35,7 @@ type Config struct {
 	Gate      Gate
 	People    People    // may be nil: then persons are found by holders only
 	Disable   bool      // the logins of who leaves are ended as well; needs People
+	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 }
@@ -46,6 +47,7 @@ type Engine struct {
 	view     *view
 	lanes    *lanes
 	wake     chan struct{}
+	strange  chan strange
 }
 
 // New checks the configuration and returns an Engine that has not started.
@@ -64,7 +66,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1)}, nil
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation
@@ -80,6 +82,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	busy := make(map[string]bool)
 	if e.Inventory != nil && e.Config.Reconcile.Every > 0 {
 		workers.Go(func() { e.reconcileLoop(ctx) })
+	}
+	if e.Search != nil {
+		workers.Go(func() { e.hunt(ctx) })
 	}
 	e.lanes.open(e.Parallel)
 	defer e.lanes.close()

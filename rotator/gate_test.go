@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/rotator/param"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
 
 func TestJudge(t *testing.T) {
@@ -278,4 +280,59 @@ func TestAliases(t *testing.T) {
 func withPerson(ev events.Event, email string) events.Event {
 	ev.Leak.Person = &events.Person{Identifiers: []events.Identifier{{Format: "email", Email: email}}}
 	return ev
+}
+
+// hostOf is what a Search reads in these tests.
+type hostOf struct{ *world }
+
+func (h hostOf) Rows(_ context.Context, _ string, kind Kind) (out []Row, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for ref := range h.targets {
+		if ref.Kind == kind {
+			out = append(out, Row{Name: ref.Name})
+		}
+	}
+	return out, nil
+}
+
+func (h hostOf) Bindings(_ context.Context, r Ref) (param.List, []Annotation, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.targets[r].obs.Parameters, nil, nil
+}
+
+// TestAValueThatNoBundleHolds is looked for on the hosts, and told where it is; a flood of them does not keep the hosts busy.
+func TestAValueThatNoBundleHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.shop("a", 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		p := w.start("one", map[string]Bundle{}, io.Discard)
+		p.end()
+		p.Engine.Search = &Search{Entities: hostOf{w}, Hosts: []string{"prod"}} // and once more, with a search
+		done := make(chan error, 1)
+		go func() { done <- p.Engine.Run(ctx) }()
+		key := must(p.Secrets.Key(ctx))
+		for i := range 5 {
+			ev := leak(fmt.Sprint(i), "")
+			ev.Leak.Credential = events.Credential{Fingerprints: []events.Fingerprint{{Alg: "hmac-sha256", KeyID: key.ID(), Value: key.Fingerprint(secret.FromText("kept"))}}}
+			if _, unmatched := errors.AsType[*UnmatchedError](p.Accept(ctx, ev, time.Unix(int64(1e9+i), 0))); !unmatched {
+				t.Error("it matched")
+			}
+			synctest.Wait()
+		}
+		if n := w.outcomesOf(events.ResultReported); n != 1 {
+			t.Errorf("%d reports", n)
+		}
+		for _, o := range w.outcomes {
+			if !strings.Contains(o.Reason, "bound on prod action a-0 as parameter MINE (init)") || strings.Contains(o.Reason, "kept") {
+				t.Error(o.Reason)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -27,6 +27,7 @@ func (e *UnmatchedError) DeadLetter() (reason, remedy string) { return "unmatche
 func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
 	hits, err := e.resolver.resolve(ctx, ev)
 	if err != nil {
+		e.suspect(ev, stored, err)
 		return err
 	}
 	verdict, why := e.Gate.Judge(ev, len(hits), begun(e.view.records(), e.Now()))

@@ -112,7 +112,7 @@ func rootCommand() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("config", "yaml", "yml")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.validate() }
-	root.AddCommand(runCommand(g), intakeCommand(g), checkCommand(g), planCommand(g), emitCommand(g), reportCommand(g), statusCommand(g), healthCommand(g), receiptCommand(g),
+	root.AddCommand(runCommand(g), intakeCommand(g), checkCommand(g), planCommand(g), emitCommand(g), reportCommand(g), affectedCommand(g), statusCommand(g), healthCommand(g), receiptCommand(g),
 		approveCommand(g), resumeCommand(g), abandonCommand(g), rollbackCommand(g), containCommand(g), reconcileCommand(g), deadCommand(g), fingerprintCommand(g), exampleCommand(),
 		entityCommand(g, rotator.Action, "shop/checkout"), entityCommand(g, rotator.Package, "shop"), bundleCommand(g))
 	return root

@@ -137,3 +137,20 @@ func FuzzFromJSON(f *testing.F) {
 		}
 	})
 }
+
+// TestGitGuardiansHash: the vector is Python's hashlib.scrypt with the parameters that ggshield uses.
+func TestGitGuardiansHash(t *testing.T) {
+	k, err := NewKey("k", make([]byte, MinKeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sum = "0b73cc0a45723b0bace08e269ca0837ccfdfa58d6d1ab67b174abac29cbebb00"
+	for range 2 { // the second time from memory
+		if !k.Matches("gg-hmsl", sum, FromText("correct horse")) || k.Matches("gg-hmsl", sum, FromText("correct house")) {
+			t.Error("another hash")
+		}
+	}
+	if (Key{}).Matches("gg-hmsl", sum, FromText("correct horse")) || (Key{}).Matches("gg-hmsl", "", FromText("x")) {
+		t.Error("no key matches")
+	}
+}
