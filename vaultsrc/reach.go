@@ -14,6 +14,7 @@ import (
 // A Door is an auth mount through which people log in.
 type Door struct {
 	Mount string // below auth/: "oidc"
+	Local bool   // people are called by what stands before the @ of their address
 	Login string // path that tells the token_policies of a login, with {name} in it: "auth/userpass/users/{name}"; empty: none
 }
 
@@ -43,7 +44,7 @@ func (c *Client) Entities(ctx context.Context, doors []Door, names []string) ([]
 		if accessor == "" {
 			return nil, fmt.Errorf("%w: there is no auth mount %q", ErrInvalid, d.Mount)
 		}
-		for _, name := range names {
+		for _, name := range d.called(names) {
 			e, ok, err := c.entity(ctx, name, accessor, mounts["token"])
 			if err != nil {
 				return nil, err
@@ -59,6 +60,18 @@ func (c *Client) Entities(ctx context.Context, doors []Door, names []string) ([]
 		}
 	}
 	return out, nil
+}
+
+// called is what people are called at this door.
+func (d Door) called(names []string) []string {
+	out := slices.Clone(names)
+	for _, name := range names {
+		local, _, isAddress := strings.Cut(name, "@")
+		if d.Local && isAddress && local != "" && !slices.Contains(out, local) {
+			out = append(out, local)
+		}
+	}
+	return out
 }
 
 // accessors of the auth mounts, by path.

@@ -22,7 +22,10 @@ func TestAffected(t *testing.T) {
 		}
 		return file
 	}
-	fp := func() string { _, out, _ := callIn(t, leaked+"\n", "fingerprint", "-c", path); return strings.TrimSpace(out) }()
+	fp := func() string {
+		_, out, _ := callIn(t, leaked+"\n", "fingerprint", "-c", path)
+		return strings.TrimSpace(out)
+	}()
 	both := []string{"the fingerprint is that of SECRET_ID", "lab action app", "target of app", "bound on lab action other as parameter CONFIG, inside at login[0]; no bundle delivers it", "2 places of 2"}
 	for name, c := range map[string]struct {
 		args  []string

@@ -17,6 +17,7 @@ type People struct {
 // A PeopleMount is an auth mount through which people log in.
 type PeopleMount struct {
 	Path  string
+	Local bool   // people are called by what stands before the @ of their address
 	Login string // path with {name} that tells the policies of a login
 }
 
@@ -46,6 +47,7 @@ func (v value) peopleMount() PeopleMount {
 		if at, ok := s.require("path", "write the path of the auth mount"); ok {
 			m.Path = at.nonEmpty("")
 		}
+		m.Local = s.flag("local")
 		m.Login = strings.Trim(s.text("login", ""), "/")
 		if at, ok := s.field("login"); ok && !strings.Contains(m.Login, "{name}") {
 			at.fail("does not say where the name of the person goes", `write it with {name}: "auth/userpass/users/{name}"`)

@@ -25,7 +25,7 @@ func newPeople(client *vaultsrc.Client, cfg config.People) rotator.People {
 	}
 	p := people{client: client, role: cfg.ProbeRole}
 	for _, m := range cfg.Mounts {
-		p.doors = append(p.doors, vaultsrc.Door{Mount: m.Path, Login: m.Login})
+		p.doors = append(p.doors, vaultsrc.Door{Mount: m.Path, Local: m.Local, Login: m.Login})
 	}
 	return p
 }
