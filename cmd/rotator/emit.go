@@ -21,7 +21,6 @@ import (
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/events"
-	"github.com/openwhisk-rotator/rotator/events/stream"
 )
 
 const emitHelp = `Publishes an event, as a scanner or an identity system would.
@@ -224,7 +223,7 @@ func (m *emission) publish(g *globals, cmd *cobra.Command, build func(*config.Co
 		return remote(err)
 	}
 	defer nc.Close()
-	seq, duplicate, err := stream.NewPublisher(nc).Event(ctx, ev)
+	seq, duplicate, err := service.Publisher(cfg, nc).Event(ctx, ev)
 	if err != nil {
 		return remote(fmt.Errorf("publishing the event: %w", err))
 	}

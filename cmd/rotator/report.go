@@ -18,7 +18,6 @@ import (
 	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/events/adapt"
-	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
@@ -187,7 +186,7 @@ func (r *reporting) publish(ctx context.Context, cmd *cobra.Command, cfg *config
 		if err := m.acceptable(cfg, e); err != nil {
 			return coded(exitUsage, err)
 		}
-		if _, _, err := stream.NewPublisher(nc).Event(ctx, e); err != nil {
+		if _, _, err := service.Publisher(cfg, nc).Event(ctx, e); err != nil {
 			return remote(fmt.Errorf("publishing the event: %w", err))
 		}
 	}

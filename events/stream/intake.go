@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,7 @@ type intake struct {
 	js         jetstream.JetStream
 	handle     Handler
 	publishers []string
+	signers    Signers
 	log        zerolog.Logger
 }
 
@@ -85,8 +87,14 @@ func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta, from or
 // read turns a message into events: one of the canonical form, or any number of a source's own form. A failure is a refusal.
 func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) ([]events.Event, error) {
 	subject := published(m.Subject())
-	if from.source != "" {
+	if from.source != "" { // whose subject it is, the configuration has said
 		return in.native(m, meta, from.source, from.source, log)
+	}
+	rest, ours := strings.CutPrefix(subject, eventPrefix)
+	if signed, _, _ := strings.Cut(rest, "."); ours {
+		if err := in.signers.verify(signed, subject, m.Headers(), m.Data()); err != nil {
+			return nil, in.unproven(m, err)
+		}
 	}
 	if publisher, source, ok := rawSubject(subject); ok {
 		if err := in.listed(publisher); err != nil {
@@ -99,6 +107,16 @@ func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logg
 		return nil, refusalOf(err)
 	}
 	return []events.Event{e}, in.listed(e.Publisher)
+}
+
+// unproven is the refusal of an event whose signature is missing or wrong; a secret in it must not be kept either.
+func (in *intake) unproven(m jetstream.Msg, err error) error {
+	r, ok := errors.AsType[refusal](err)
+	if _, found := events.RawSecret(m.Data()); ok && found {
+		r.secret = true
+		return r
+	}
+	return err
 }
 
 func (in *intake) listed(publisher string) error {

@@ -20,7 +20,8 @@ const contentType = "application/cloudevents+json"
 
 // A Publisher stores events and outcomes. Publishing the same one again, within a day, is harmless.
 type Publisher struct {
-	nc *nats.Conn
+	nc   *nats.Conn
+	sign func(subject string, body []byte) (string, error) // nil: events are not signed
 }
 
 // NewPublisher publishes over nc.
@@ -33,7 +34,15 @@ func (p *Publisher) Event(ctx context.Context, e events.Event) (seq uint64, dupl
 	if err != nil {
 		return 0, false, fmt.Errorf("encoding event %q: %w", e.ID, err)
 	}
-	ack, err := p.send(ctx, Events, events.Subject(cmp.Or(e.Publisher, ownPublisher), e.Kind), e.Key(), body, nil)
+	subject, header := events.Subject(cmp.Or(e.Publisher, ownPublisher), e.Kind), nats.Header{}
+	if p.sign != nil {
+		sig, err := p.sign(subject, body)
+		if err != nil {
+			return 0, false, fmt.Errorf("signing event %q: %w", e.ID, err)
+		}
+		header.Set(SignatureHeader, sig)
+	}
+	ack, err := p.send(ctx, Events, subject, e.Key(), body, header)
 	if err != nil {
 		return 0, false, fmt.Errorf("publishing event %q: %w", e.ID, err)
 	}

@@ -106,7 +106,7 @@ func (b *bench) letters(n int) (all []DeadLetter) {
 	b.Helper()
 	b.eventually(fmt.Sprintf("%d dead letters", n), func() bool {
 		var err error
-		if all, err = DeadLetters(b.Context(), b.nc, 10); err != nil {
+		if all, err = DeadLetters(b.Context(), b.nc, n+10); err != nil {
 			b.Fatal(err)
 		}
 		return len(all) >= n

@@ -35,12 +35,13 @@ type Handler func(context.Context, events.Event, Meta) error
 type Subscriber struct {
 	Conn       *nats.Conn
 	Publishers []string // whose events are taken; empty: everybody's whom NATS lets publish
+	Signers    Signers  // whose events have to be signed
 	Workers    int      // per lane; 0 is 4
 	// Taps are subjects on which a source's own messages arrive, each with the name of the source. An existing stream is
 	// read through a consumer of ours, from its next message on; a subject that none stores is stored in ROTATOR_INTAKE.
 	Taps     map[string]string
 	Replicas int // of ROTATOR_INTAKE; 0 is 1
-	Log        zerolog.Logger
+	Log      zerolog.Logger
 }
 
 // Run works until ctx ends, then lets the handlers in hand finish and returns nil. The context that handlers get
@@ -50,7 +51,7 @@ func (s Subscriber) Run(ctx context.Context, handle Handler) error {
 	if err != nil {
 		return fmt.Errorf("preparing JetStream: %w", err)
 	}
-	in := &intake{js: js, handle: handle, publishers: s.Publishers, log: s.Log}
+	in := &intake{js: js, handle: handle, publishers: s.Publishers, signers: s.Signers, log: s.Log}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, name := range []string{LeakConsumer, OtherConsumer} {
 		l := &lane{intake: in, conn: s.Conn, origin: origin{stream: Events}, consumer: consumer(name)}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -56,6 +57,8 @@ type Ops struct {
 type Events struct {
 	Publishers []string // names allowed as <publisher> in the subject; empty: whoever NATS lets publish
 	Gate       rotator.Gate
+	Signers    stream.Signers // whose events have to be signed
+	SignFile   string         // nkey seed with which events are signed that are published with this configuration
 }
 
 // Limits bound what one process does at a time.

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/nats-io/nkeys"
 
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -23,11 +26,45 @@ func (r *reader) events(top *section) Events {
 	e := Events{Publishers: s.publishers()}
 	e.Gate.PerEvent = s.count("max_bundles", defaultPerEvent, 0, 100_000)
 	e.Gate.PerHour = s.count("max_per_hour", defaultPerHour, 0, 1_000_000)
+	e.Signers, e.SignFile = r.signers(s), s.secretFile("sign_file")
 	v, _ := s.field("rules")
 	for _, item := range v.items() {
 		e.Gate.Rules = append(e.Gate.Rules, item.gateRule())
 	}
 	return e
+}
+
+// signers are the public keys of publishers: nkeys, and files with a key set.
+func (r *reader) signers(s *section) stream.Signers {
+	named := s.sub("signers")
+	if len(named.names()) == 0 {
+		return nil
+	}
+	out := make(stream.Signers)
+	for _, name := range named.names() {
+		at, _ := named.field(name)
+		var one stream.Signer
+		for _, item := range at.items() {
+			text := item.nonEmpty("")
+			switch {
+			case text == "":
+			case strings.HasPrefix(text, "S") && nkeys.IsValidEncoding([]byte(text)) && len(text) > 56:
+				item.fail("this is a seed, which is secret", "write the public key, and replace the seed: it has been in this file")
+			case nkeys.IsValidPublicKey(text):
+				one.NKeys = append(one.NKeys, text)
+			case one.JWKS != "":
+				item.fail("there is a key set already", "put all keys into one file")
+			default:
+				one.JWKS = r.path(text)
+				r.inspect(item, one.JWKS, false)
+			}
+		}
+		if len(one.NKeys) == 0 && one.JWKS == "" {
+			at.fail("names no key", "write public nkeys (U...), or a file with a key set (JWKS)")
+		}
+		out[name] = one
+	}
+	return out
 }
 
 // gateRule is one rule; the first that fits an event decides.

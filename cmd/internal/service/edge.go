@@ -122,7 +122,7 @@ func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, v *vault
 	if c.TLS, err = edgeTLS(cfg.Intake); err != nil {
 		return nil, err
 	}
-	pub := stream.NewPublisher(nc)
+	pub := Publisher(cfg, nc)
 	c.Publish = func(ctx context.Context, e events.Event) error {
 		_, _, err := pub.Event(ctx, e)
 		return err

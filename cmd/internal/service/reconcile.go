@@ -8,7 +8,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
-	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/journal"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk"
@@ -81,7 +80,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, nc *nats.Conn, policy ro
 	if err != nil {
 		return rotator.Reconciliation{}, fmt.Errorf("opening the journal: %w", err)
 	}
-	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, stream.NewPublisher(nc), log)
+	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, Publisher(cfg, nc), log)
 	if err != nil {
 		return rotator.Reconciliation{}, err
 	}

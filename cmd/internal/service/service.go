@@ -77,7 +77,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 		return nil, err
 	}
 	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
-	if s.Engine, err = engine(cfg, replica, v, platform, store, stream.NewPublisher(s.Conn), log); err != nil {
+	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
 		return nil, err
 	}
 	if cfg.Intake.Enabled() {
@@ -220,13 +220,22 @@ func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.vault.Run(ctx) })
 	g.Go(func() error { return s.Engine.Run(ctx) })
-	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Signers: s.cfg.Events.Signers, Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
 			return s.Engine.Accept(ctx, e, m.Stored)
 		})
 	})
 	return g.Wait()
+}
+
+// Publisher publishes events, signed if the configuration names a key.
+func Publisher(cfg *config.Config, nc *nats.Conn) *stream.Publisher {
+	p := stream.NewPublisher(nc)
+	if cfg.Events.SignFile != "" {
+		p = p.SignWith(cfg.Events.SignFile)
+	}
+	return p
 }
 
 // publishers adds to a list what the configuration trusts already: the rotator itself, which raises events of its own, such as
