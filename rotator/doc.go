@@ -36,6 +36,13 @@
 // The promises P1 to P9 of the README. Planning ([Planned]) is pure: it turns observed facts into writes, by name,
 // or into refusals with a reason out of a closed set. A refused rotation has had no effect.
 //
+// # What an event may do
+//
+// A [Gate] stands in front: rules and bounds hold an event in its record's queue until somebody approves a plan ([Record.Approve]); the
+// rotation that follows has that plan or does not begin. What only reports does not touch the journal. Persons are found by
+// holders and, if [People] is there, by what Vault says they could read; an error there that waiting does not cure leaves the
+// holders. A leaver's login is ended as a step of the rotation, before anything is minted; that Vault refuses it stops nothing.
+//
 // # Failure modes
 //
 // OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version

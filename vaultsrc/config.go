@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -69,6 +70,8 @@ type Client struct {
 	idem  *api.Client   // repeats what may be repeated
 	once  *api.Client   // never sends anything twice
 	slots chan struct{} // one per call under way
+
+	probing sync.Mutex // see CouldRead
 	session
 }
 

@@ -35,6 +35,12 @@
 //
 // # Rights
 //
+// To ask what a person could read ([Client.CouldRead]) the login needs read on sys/auth, update on identity/lookup/entity,
+// identity/entity-alias, auth/token/create/<probe role>, auth/token/{lookup,revoke}-accessor and sys/capabilities-accessor, and delete on
+// identity/entity-alias/id/*. The probe role is a way to any policy, though never to a token: its answers are wrapped, and the wrapping
+// token is dropped. Whoever holds this login could unwrap one: give it to the rotator alone, and watch the audit log for the role.
+// To end a login ([Client.Disable]) it needs update on identity/entity/id/*, and list with sudo on auth/token/accessors.
+//
 // The login needs read and update on kv data, update on auth/token/create/<anchor role>, on
 // auth/token/{lookup,renew,revoke}-accessor and on sys/leases/{lookup,renew,revoke}, and list with sudo
 // on sys/leases/lookup/<mint path>, which is what proves that an aborted mint left nothing. Inventory needs list with

@@ -26,8 +26,11 @@ type Entity struct {
 	Disabled bool     // may not log in, and no token of it works
 	Policies []string // that the login gives to its tokens, beside those of the entity and its groups
 
-	tokenAlias string // its name on the token mount, if it has one
+	tokenAlias alias // its name on the token mount, if it has one
 }
+
+// An alias binds a name on an auth mount to an entity.
+type alias struct{ id, name string }
 
 // Entities finds whom Vault knows by any of these names. The same entity found twice is there once.
 func (c *Client) Entities(ctx context.Context, doors []Door, names []string) ([]Entity, error) {
@@ -99,13 +102,13 @@ func (c *Client) entity(ctx context.Context, name, accessor, tokenAccessor strin
 	e = Entity{ID: r.text("id"), Name: r.text("name")}
 	_ = json.Unmarshal(r.Data["disabled"], &e.Disabled)
 	var aliases []struct {
-		Name     string
+		ID, Name string
 		Accessor string `json:"mount_accessor"`
 	}
 	_ = json.Unmarshal(r.Data["aliases"], &aliases)
 	for _, a := range aliases {
 		if a.Accessor == tokenAccessor {
-			e.tokenAlias = a.Name
+			e.tokenAlias = alias{a.ID, a.Name}
 		}
 	}
 	return e, e.ID != "", nil
@@ -146,14 +149,16 @@ func (c *Client) CouldRead(ctx context.Context, role string, e Entity, secrets [
 		}
 		paths[p] = s
 	}
-	alias, forget, err := c.bind(ctx, e)
+	c.probing.Lock() // a name that one probe takes away, another one would miss
+	defer c.probing.Unlock()
+	name, forget, err := c.bind(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, forget()) }()
 	policies := append(slices.Clone(e.Policies), "default")
 	r, err := c.do(ctx, request{once: true, write: true, wrap: true, path: "auth/token/create/" + role,
-		body: map[string]any{"policies": policies, "entity_alias": alias, "ttl": "60s", "no_default_policy": true, "display_name": "rotator-probe"}})
+		body: map[string]any{"policies": policies, "entity_alias": name, "ttl": "60s", "no_default_policy": true, "display_name": "rotator-probe"}})
 	if err != nil {
 		return nil, fmt.Errorf("making a probe token: %w", err)
 	}
@@ -165,6 +170,14 @@ func (c *Client) CouldRead(ctx context.Context, role string, e Entity, secrets [
 		_, rerr := c.do(context.WithoutCancel(ctx), request{write: true, path: "auth/token/revoke-accessor", body: accessor})
 		err = errors.Join(err, rerr)
 	}()
+	// If another replica has taken the name away in between, Vault has bound the token to an entity of its own.
+	is, err := c.do(ctx, request{write: true, path: "auth/token/lookup-accessor", body: accessor})
+	if err != nil {
+		return nil, fmt.Errorf("looking at a probe token: %w", err)
+	}
+	if is.text("entity_id") != e.ID {
+		return nil, fmt.Errorf("%w: the probe token is bound to another entity; somebody else asks about the same person", ErrUnavailable)
+	}
 	readable = make(map[string]bool)
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(paths)), 500) {
 		got, err := c.do(ctx, request{write: true, path: "sys/capabilities-accessor", body: map[string]any{"accessor": accessor["accessor"], "paths": part}})
@@ -181,26 +194,30 @@ func (c *Client) CouldRead(ctx context.Context, role string, e Entity, secrets [
 	return readable, nil
 }
 
-// bind gives the entity a name on the token mount, if it has none, and takes it away afterwards.
-func (c *Client) bind(ctx context.Context, e Entity) (alias string, forget func() error, err error) {
-	if e.tokenAlias != "" {
-		return e.tokenAlias, func() error { return nil }, nil
+// bind gives the entity a name on the token mount, if it has none, and takes it away afterwards. So it does with one that an earlier
+// probe has left behind.
+func (c *Client) bind(ctx context.Context, e Entity) (name string, forget func() error, err error) {
+	bound := e.tokenAlias
+	switch {
+	case bound.name != "" && !strings.HasPrefix(bound.name, probeAlias):
+		return bound.name, func() error { return nil }, nil
+	case bound.name == "":
+		mounts, err := c.accessors(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		bound.name = probeAlias + e.ID
+		r, err := c.do(ctx, request{write: true, path: "identity/entity-alias", body: map[string]any{"name": bound.name, "canonical_id": e.ID, "mount_accessor": mounts["token"]}})
+		if err != nil {
+			return "", nil, fmt.Errorf("binding a probe to an entity: %w", err)
+		}
+		bound.id = r.text("id")
 	}
-	mounts, err := c.accessors(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	alias = probeAlias + e.ID
-	r, err := c.do(ctx, request{write: true, path: "identity/entity-alias", body: map[string]any{"name": alias, "canonical_id": e.ID, "mount_accessor": mounts["token"]}})
-	if err != nil {
-		return "", nil, fmt.Errorf("binding a probe to an entity: %w", err)
-	}
-	id := r.text("id")
-	return alias, func() error {
-		if id == "" {
+	return bound.name, func() error {
+		if bound.id == "" {
 			return nil
 		}
-		_, err := c.do(context.WithoutCancel(ctx), request{remove: true, path: "identity/entity-alias/id/" + id})
+		_, err := c.do(context.WithoutCancel(ctx), request{remove: true, path: "identity/entity-alias/id/" + bound.id})
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("taking the name of a probe away: %w", err)
 		}

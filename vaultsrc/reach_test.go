@@ -47,6 +47,7 @@ path "auth/token/lookup-accessor" { capabilities = ["update"] }
 	f.role(t, "prober", map[string]any{"token_policies": []string{policy}, "token_ttl": "1h"})
 	cfg := f.cfg
 	cfg.Auth = f.auth(t, "prober")
+	f.cfg = cfg
 	p.client = newClient(t, cfg)
 	return p
 }
@@ -141,7 +142,7 @@ func TestCouldReadIsWhatReallyReads(t *testing.T) {
 				right++
 			}
 		}
-		if again, err := p.client.Entities(t.Context(), []Door{p.door}, []string{name}); err != nil || again[0].tokenAlias != "" {
+		if again, err := p.client.Entities(t.Context(), []Door{p.door}, []string{name}); err != nil || again[0].tokenAlias != (alias{}) {
 			t.Errorf("%s: the probe has left a name behind: %+v, %v", name, again, err)
 		}
 	}
@@ -208,5 +209,51 @@ func TestDisable(t *testing.T) {
 	}
 	if _, err := p.client.Entities(t.Context(), []Door{{Mount: "nowhere"}}, []string{"leaver"}); !errors.Is(err, ErrInvalid) {
 		t.Error(err)
+	}
+}
+
+// TestAProbeThatDied: the name that it has left behind is used once more, and taken away; and nobody is asked about another entity
+// when the name goes in between.
+func TestAProbeThatDied(t *testing.T) {
+	p := newPeople(t)
+	read := p.vault.Policy(t, fmt.Sprintf("path %q { capabilities = [\"read\"] }", p.kv+"/data/*"))
+	p.person("zoe", []string{read}, nil)
+	found := func() Entity {
+		t.Helper()
+		all, err := p.client.Entities(t.Context(), []Door{p.door}, []string{"zoe"})
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		return all[0]
+	}
+	if _, _, err := p.client.bind(t.Context(), found()); err != nil { // and dies
+		t.Fatal(err)
+	}
+	stale := found()
+	if stale.tokenAlias.name == "" {
+		t.Fatal("nothing was left behind")
+	}
+	if may, err := p.client.CouldRead(t.Context(), p.role, stale, []string{p.kv + "/x"}); err != nil || !may[p.kv+"/x"] {
+		t.Fatal(may, err)
+	}
+	if e := found(); e.tokenAlias != (alias{}) {
+		t.Errorf("it is still there: %+v", e)
+	}
+	if may, err := p.client.CouldRead(t.Context(), p.role, stale, []string{p.kv + "/x"}); !errors.Is(err, ErrUnavailable) { // the name is gone since
+		t.Errorf("the answer is about another entity: %v, %v", may, err)
+	}
+	thief, c := p.withThief(t)
+	for _, lost := range []string{"identity/entity-alias", "auth/token/create/" + p.role, "sys/capabilities-accessor", "auth/token/revoke-accessor"} {
+		thief.steal(lost)
+		if may, err := c.CouldRead(t.Context(), p.role, found(), []string{p.kv + "/x"}); err == nil {
+			t.Errorf("without the answer of %s: %v", lost, may)
+		}
+		thief.steal("")
+		if may, err := p.client.CouldRead(t.Context(), p.role, found(), []string{p.kv + "/x"}); err != nil || !may[p.kv+"/x"] {
+			t.Errorf("after the answer of %s was lost: %v, %v", lost, may, err)
+		}
+		if e := found(); e.tokenAlias != (alias{}) {
+			t.Errorf("after the answer of %s was lost a name is left: %+v", lost, e)
+		}
 	}
 }

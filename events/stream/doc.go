@@ -4,7 +4,12 @@
 // of it, ROTATOR_DEAD what was refused, and the two durable consumers rotator-leak and rotator-other hand events to
 // the service, leaks in a lane of their own so that nothing else delays them.
 //
-// Guarantees: an event is acknowledged, and the acknowledgement confirmed, only after the handler took it; until
+// Besides events of the canonical form it takes a source's own messages: on rotator.events.v1.<publisher>.raw.<source>, and on
+// subjects that Subscriber.Taps maps, each through a consumer of its own. All events of a message are handled before it is
+// acknowledged.
+//
+// Guarantees: an event of a publisher in Subscriber.Signers is handled only if a key of that publisher has signed its bytes and
+// its subject. An event is acknowledged, and the acknowledgement confirmed, only after the handler took it; until
 // then it is delivered again, to this replica or another. An event that can never be taken is stored as a dead
 // letter with a reason and a remedy before it is taken off. A message is fetched only when a worker is free for it.
 // A message in which a secret in the clear is recognised is not kept: its bytes are overwritten in ROTATOR_EVENTS and

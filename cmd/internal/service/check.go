@@ -191,6 +191,7 @@ func peopleRights(p config.People) map[string][]string {
 		out["identity/entity-alias/id/*"] = []string{"delete"}
 		out["auth/token/create/"+p.ProbeRole] = []string{"update"}
 		out["sys/capabilities-accessor"] = []string{"update"}
+		out["auth/token/lookup-accessor"] = []string{"update"}
 		out["auth/token/revoke-accessor"] = []string{"update"}
 	}
 	for _, m := range p.Mounts {
