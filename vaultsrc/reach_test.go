@@ -30,7 +30,7 @@ func newPeople(t *testing.T) *people {
 	p.door = Door{Mount: p.mount, Login: "auth/" + p.mount + "/users/{name}"}
 	p.role = p.mount + "-probe"
 	f.vault.Must(t, http.MethodPost, "auth/token/roles/"+p.role, map[string]any{"allowed_policies_glob": []string{"*"}, "disallowed_policies": []string{"root"}, "orphan": true, "renewable": false,
-		"token_explicit_max_ttl": "120s", "token_no_default_policy": true, "allowed_entity_aliases": []string{"*"}})
+		"token_explicit_max_ttl": "120s", "token_no_default_policy": true, "allowed_entity_aliases": []string{"rotator-probe-*"}})
 	policy := f.vault.Policy(t, fmt.Sprintf(`
 path "sys/auth" { capabilities = ["read"] }
 path "identity/lookup/entity" { capabilities = ["update"] }
@@ -38,7 +38,7 @@ path "identity/entity-alias" { capabilities = ["update"] }
 path "identity/entity-alias/id/*" { capabilities = ["delete"] }
 path "identity/entity/id/*" { capabilities = ["update"] }
 path "auth/%s/users/*" { capabilities = ["read"] }
-path "auth/token/create/%s" { capabilities = ["update"] }
+path "auth/token/create/%s" { capabilities = ["update"] min_wrapping_ttl = "1s" max_wrapping_ttl = "90s" }
 path "sys/capabilities-accessor" { capabilities = ["update"] }
 path "auth/token/revoke-accessor" { capabilities = ["update"] }
 path "auth/token/accessors" { capabilities = ["list", "sudo"] }

@@ -72,7 +72,7 @@ func TestApprove(t *testing.T) {
 			t.Fatal(logs.String())
 		}
 	}
-	code, out, errs = untilUp(t, "emit", "offboarding", "--person", "alice@example.com", "--wait", "-c", path)
+	_, out, _ = untilUp(t, "emit", "offboarding", "--person", "alice@example.com", "--wait", "-c", path)
 	id = strings.Fields(out[strings.Index(out, "rotator approve ")+len("rotator approve "):])[0]
 	if code, out, errs := call(t, "approve", id, "--deny", "--yes", "-c", path); code != exitOK || !strings.Contains(out, "denied") {
 		t.Fatal(code, out, errs)
@@ -83,5 +83,4 @@ func TestApprove(t *testing.T) {
 	if now := stored(t, path); now.Version != before.Version+1 {
 		t.Errorf("KV version %d", now.Version)
 	}
-	_ = errs
 }
