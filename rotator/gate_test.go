@@ -100,7 +100,9 @@ func TestApproval(t *testing.T) {
 		}
 		plan := must(Preview{Bundles: bundles, Secrets: p.Secrets, Platform: p.Platform}.Plan(t.Context(), "a", events.KindOffboarding))
 		w.mu.Lock() // somebody deploys between the approval and the rotation
-		w.targets[bundles["a"].Targets[0].Ref].obs.Version = "0.0.9"
+		target := w.targets[bundles["a"].Targets[0].Ref]
+		target.obs.Version = "0.0.9"
+		target.obs.Parameters = append(target.obs.Parameters, param.Entry{Key: "DEPLOYED", Value: secret.FromText("new")})
 		w.mu.Unlock()
 		w.change(t, p, "a", yes(plan.Digest()))
 		time.Sleep(time.Minute)
@@ -112,6 +114,9 @@ func TestApproval(t *testing.T) {
 			t.Errorf("%d alarms", n)
 		}
 		plan = must(Preview{Bundles: bundles, Secrets: p.Secrets, Platform: p.Platform}.Plan(t.Context(), "a", events.KindOffboarding))
+		w.mu.Lock() // a neighbour's rotation: another version, and nothing else
+		target.obs.Version = "0.0.10"
+		w.mu.Unlock()
 		w.change(t, p, "a", yes(plan.Digest()))
 		w.change(t, p, "b", func(r Record) (Record, error) { return r.Deny(id) })
 		if !w.settled(time.Hour) {

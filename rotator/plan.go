@@ -49,12 +49,12 @@ type Plan struct {
 	Refusals    []Refusal     `json:"refusals,omitempty"`
 }
 
-// Digest is the same for two plans that do the same: mint the same, from the same version, and write the same parameters to the
-// same targets, none of which has changed in between.
+// Digest is the same for two plans that do the same: mint the same, beside the same version of the values, and write the same
+// parameters, by name, to the same targets. A target's version is left out: bundles that share a target change it for each other.
 func (p Plan) Digest() string {
 	p.Overlap, p.OverlapText, p.Warnings, p.Refusals, p.Targets = 0, "", nil, nil, slices.Clone(p.Targets)
 	for i := range p.Targets {
-		p.Targets[i].Bytes = 0 // an estimate
+		p.Targets[i].Version, p.Targets[i].Bytes = "", 0
 	}
 	raw, err := json.Marshal(p)
 	if err != nil {

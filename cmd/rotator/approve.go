@@ -21,7 +21,8 @@ import (
 const approveHelp = `Events can do harm: rules and bounds of the configuration (events.rules, events.max_bundles,
 events.max_per_hour) hold some of them until somebody has looked. Without an argument this lists them. With an
 ID it shows, for every bundle that the event touches, exactly what the rotation would do, asks, and lets that plan run and
-no other: if anything it would touch changes before it begins, it waits for approval again.
+no other: if what it would do changes before it begins - a parameter more or less, another version of the secret - it waits for
+approval again.
 
   rotator approve                 what waits
   rotator approve 3f2a90c14b7d    show the plan, ask, let it run
