@@ -276,3 +276,76 @@ func TestSCIM(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownMembersChangeNothing: a newer version of a source may say more, anywhere.
+func TestUnknownMembersChangeNothing(t *testing.T) {
+	files, err := filepath.Glob("testdata/messages/*-[0-9].json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(filepath.Base(file), "risc") || strings.HasPrefix(filepath.Base(file), "caep") || strings.HasPrefix(filepath.Base(file), "ssf") {
+			continue // "events" holds exactly one; see below
+		}
+		var doc any
+		if err := json.Unmarshal(body, &doc); err != nil {
+			t.Fatal(err)
+		}
+		more, err := json.Marshal(extended(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := said(t, file, more), said(t, file, body); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", filepath.Base(file), got, want)
+		}
+	}
+	token := `{"iss":"https://i","jti":"j","iat":1600000000,"zz":1,"sub_id":{"format":"email","email":"a@example.com","zz":[]},"events":{"https://schemas.openid.net/secevent/risc/event-type/account-disabled":{"zz":{"a":1}}}}`
+	if got, err := Message("ssf", native([]byte(token))); err != nil || len(got.Events) != 1 {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
+// extended puts a member that nobody knows into every object.
+func extended(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, member := range x {
+			x[k] = extended(member)
+		}
+		x["zz_of_a_later_version"] = map[string]any{"list": []any{1, "x"}}
+	case []any:
+		for i := range x {
+			x[i] = extended(x[i])
+		}
+	}
+	return v
+}
+
+// said is what a message comes to, without ids that are made of its bytes.
+func said(t *testing.T, file string, body []byte) string {
+	t.Helper()
+	got, err := Message(sampled(file, body))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	var out []string
+	for _, e := range got.Events {
+		raw, err := events.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(stable(t, raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(text))
+	}
+	for _, i := range got.Ignored {
+		out = append(out, i.Why)
+	}
+	return strings.Join(out, "\n")
+}
