@@ -12,6 +12,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
 
 // A thief is a proxy in front of Vault that lets a request through and then drops the answer.
@@ -184,5 +188,33 @@ func TestAnswersWithoutVault(t *testing.T) {
 	srv.Close()
 	if _, err := c.Mint(t.Context(), Anchor{}, MintRequest{Path: "db/creds/x"}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+// TestASlowBody: the head of an answer is there at once, and its body later; and a body that never comes ends with our own deadline.
+func TestASlowBody(t *testing.T) {
+	release := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		if strings.Contains(r.URL.Path, "never") {
+			<-release
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // time itself is what this is about
+		_, _ = io.WriteString(w, `{"data":{"p":["read"],"keys":["a"]}}`)
+	}))
+	defer slow.Close()
+	defer close(release)
+	c := newClient(t, Config{Address: slow.URL, Timeout: 500 * time.Millisecond, Logger: zerolog.Nop(), Auth: Auth{Method: "token", Token: secret.FromText("t")}})
+	for name, r := range map[string]request{"a read": {path: "x"}, "a list": list("x"), "a write": {write: true, path: "x", body: map[string]any{}}, "a write that is sent once": {write: true, once: true, path: "x", body: map[string]any{}}, "a removal": {remove: true, path: "x"}} {
+		r.token = "t"
+		if got, err := c.do(t.Context(), r); err != nil || len(got.Data) != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := c.do(t.Context(), request{write: true, once: true, token: "t", path: "never", body: map[string]any{}}); !errors.Is(err, ErrUnknownOutcome) {
+		t.Errorf("a body that never comes: %v", err)
 	}
 }

@@ -114,7 +114,13 @@ func (c *Client) keep(ctx context.Context, l *login) {
 		}
 		return
 	}
-	w, err := c.idem.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: l.secret})
+	renewing, err := c.idem.CloneWithHeaders()
+	if err != nil {
+		c.cfg.Logger.Error().Err(err).Msg("cannot watch the Vault login")
+		return
+	}
+	renewing.SetClientTimeout(c.cfg.Timeout) // the watcher sets no deadlines
+	w, err := renewing.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: l.secret})
 	if err != nil {
 		c.cfg.Logger.Error().Err(err).Msg("cannot watch the Vault login")
 		return

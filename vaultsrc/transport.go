@@ -22,11 +22,13 @@ func newAPI(cfg Config, rt http.RoundTripper, retries int) (*api.Client, error) 
 		MaxRetries:   retries,
 		MinRetryWait: 200 * time.Millisecond,
 		MaxRetryWait: 2 * time.Second,
-		Timeout:      cfg.Timeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", cfg.Address, err)
 	}
+	// Every call here has a deadline of its own. The library's would be lifted as soon as the head of an answer is there, and an
+	// answer whose body takes longer could not be read any more.
+	c.SetClientTimeout(0)
 	c.ClearToken()
 	c.ClearNamespace()
 	if cfg.Namespace != "" {

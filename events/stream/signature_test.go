@@ -139,3 +139,20 @@ func TestSignedEvents(t *testing.T) {
 		t.Errorf("signing with something else: %v", err)
 	}
 }
+
+// FuzzSignature: no header is believed that no listed key has made, and none breaks the reader.
+func FuzzSignature(f *testing.F) {
+	f.Add("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4,AAAA", []byte("{}"))
+	f.Add("eyJhbGciOiJub25lIn0..", []byte("{}"))
+	f.Add("eyJhbGciOiJFZERTQSJ9..AAAA", []byte("x"))
+	set := filepath.Join(f.TempDir(), "jwks.json")
+	if err := os.WriteFile(set, []byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	s := Signers{"p": {NKeys: []string{"UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"}, JWKS: set}}
+	f.Fuzz(func(t *testing.T, header string, body []byte) {
+		if err := s.verify("p", "rotator.events.v1.p.leak", nats.Header{SignatureHeader: {header}}, body); err == nil {
+			t.Errorf("%q was believed", header)
+		}
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,5 +252,24 @@ intake:
 	s.rotated(svc, b, 1)
 	if _, err := OpenEdge(t.Context(), cfg, zerolog.Nop()); err != ErrNoSource {
 		t.Error(err)
+	}
+}
+
+// TestCheckOfSources: what proves the messages of a source is missing, and check says which.
+func TestCheckOfSources(t *testing.T) {
+	keys := httptest.NewServer(http.NotFoundHandler())
+	defer keys.Close()
+	here := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(here, []byte("s"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]string)
+	checkIntake(t.Context(), config.Intake{Sources: []config.IntakeSource{
+		{Name: "fine", Kind: "okta", SecretFile: here}, {Name: "file", Kind: "okta", SecretFile: here + "-gone"}, {Name: "keys", Kind: "ssf", Keys: keys.URL}, {Name: "token", Kind: "github", SecretFile: here, APITokenFile: "/dev/null"},
+	}}, func(f Finding) { found[f.Subject] = fmt.Sprint(f.OK, " ", f.Text) })
+	for subject, want := range map[string]string{"intake fine": "true kind okta", "intake file": "no such file", "intake keys": "answers 404", "intake token": "is empty"} {
+		if !strings.Contains(found[subject], want) {
+			t.Errorf("%s: %s", subject, found[subject])
+		}
 	}
 }
