@@ -30,7 +30,11 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		e.suspect(ev, stored, err)
 		return err
 	}
-	verdict, why := e.Gate.Judge(ev, len(hits), begun(e.view.records(), e.Now()))
+	lastHour := 0
+	if e.Gate.PerHour > 0 {
+		lastHour = begun(e.view.records(), e.Now())
+	}
+	verdict, why := e.Gate.Judge(ev, len(hits), lastHour)
 	if len(hits) == 0 && verdict == Allow {
 		return e.leaveAlone(ctx, ev, stored)
 	}

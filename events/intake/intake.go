@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -49,6 +50,7 @@ type Config struct {
 	Seen    Store                                                          // deliveries; entries may expire after 30 days
 	People  Store                                                          // whom a SCIM id stands for
 	Client  *http.Client                                                   // for key sets, polling and fetching; default: a client with a timeout of 10 s
+	Proxies []netip.Prefix                                                 // whose X-Forwarded-For is believed, beside this machine's
 	Log     zerolog.Logger
 	Now     func() time.Time
 }
@@ -70,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	if cfg.Client == nil {
 		cfg.Client = &http.Client{Timeout: 10 * time.Second}
 	}
-	in := &Intake{Config: cfg, sources: make(map[string]*source), failures: newBuckets(failureRate, failureBurst), slots: make(chan struct{}, maxInFlight)}
+	in := &Intake{Config: cfg, sources: make(map[string]*source), failures: newBuckets(failureRate, failureBurst, cfg.Proxies), slots: make(chan struct{}, maxInFlight)}
 	for _, s := range cfg.Sources {
 		made, err := in.source(s)
 		if err != nil {

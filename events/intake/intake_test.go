@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -490,6 +491,37 @@ func TestStandardWebhookWithAPublicKey(t *testing.T) {
 	}
 }
 
+// TestForgersBehindAProxy: the failures of one do not hold back another, and nobody but a proxy of ours is believed.
+func TestForgersBehindAProxy(t *testing.T) {
+	b := newBuckets(1, 1, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")})
+	for _, c := range []struct{ remote, forwarded, want string }{
+		{"192.0.2.1:5", "", "192.0.2.1"}, {"192.0.2.1:5", "198.51.100.7", "192.0.2.1"}, {"10.1.2.3:5", "203.0.113.9, 198.51.100.7", "198.51.100.7"},
+		{"127.0.0.1:5", "198.51.100.7", "198.51.100.7"}, {"10.1.2.3:5", "nonsense", "10.1.2.3"}, {"[::ffff:10.1.2.3]:5", "2001:db8::1", "2001:db8::1"}, {"@", "x", "@"},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+		r.RemoteAddr = c.remote
+		if c.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", c.forwarded)
+		}
+		if got := b.address(r); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+}
+
+// TestAnAlertWhileVaultIsAway: what holds no raw value needs no fingerprint key.
+func TestAnAlertWhileVaultIsAway(t *testing.T) {
+	e := newEdge(t, Source{Name: "gh", Kind: "github", Secrets: secrets("t")})
+	e.in.Hash = func(context.Context) (func(string) events.Fingerprint, error) {
+		return nil, errors.New("Vault is sealed")
+	}
+	for body, want := range map[string]int{sample(t, "github-secret_scanning_alert-reopened-1.json"): 200, `{"action":"created","alert":{"number":1,"secret":"` + canary + `"}}`: 503} {
+		if status, answer := e.do("POST", "/v1/gh", body, map[string]string{"X-Hub-Signature-256": "sha256=" + hexMAC("t", body)}); status != want {
+			t.Errorf("%d %s", status, answer)
+		}
+	}
+}
+
 // FuzzServe: no request breaks the edge, and none without a proof is taken.
 func FuzzServe(f *testing.F) {
 	f.Add("POST", "/v1/gh", "{}", "sha256=00")
@@ -513,7 +545,7 @@ func FuzzServe(f *testing.F) {
 			req.Header.Set(name, proof)
 		}
 		req.RemoteAddr = "192.0.2.1:1"
-		in.failures = newBuckets(1, 1000)
+		in.failures = newBuckets(1, 1000, nil)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, req)
 		if w.Code/100 == 2 && !strings.Contains(path, "validationToken") {

@@ -3,6 +3,9 @@ package intake
 import (
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,8 +15,9 @@ import (
 // buckets are one limiter for each address. They are forgotten when there are too many: whoever has that many addresses is
 // held back by the number of requests in hand.
 type buckets struct {
-	limit rate.Limit
-	burst int
+	limit   rate.Limit
+	burst   int
+	proxies []netip.Prefix
 
 	mu  sync.Mutex
 	all map[string]*rate.Limiter
@@ -21,15 +25,30 @@ type buckets struct {
 
 const maxBuckets = 10_000
 
-func newBuckets(limit rate.Limit, burst int) *buckets {
-	return &buckets{limit: limit, burst: burst, all: make(map[string]*rate.Limiter)}
+func newBuckets(limit rate.Limit, burst int, proxies []netip.Prefix) *buckets {
+	return &buckets{limit: limit, burst: burst, proxies: proxies, all: make(map[string]*rate.Limiter)}
 }
 
-func (b *buckets) of(r *http.Request) *rate.Limiter {
+// address is who has sent a request: behind a proxy of ours, whom the proxy names. Otherwise one forger would use up the failures of
+// everybody behind it.
+func (b *buckets) address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
+	at, err := netip.ParseAddr(host)
+	if err != nil || !at.IsLoopback() && !slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(at.Unmap()) }) {
+		return host
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	if last, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
+		return last.String()
+	}
+	return host
+}
+
+func (b *buckets) of(r *http.Request) *rate.Limiter {
+	host := b.address(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l, ok := b.all[host]

@@ -196,7 +196,7 @@ func TestForgedTokens(t *testing.T) {
 		"no token":         {"hello", "invalid_request"},
 	} {
 		e.now = e.now.Add(time.Second) // the bucket of failures fills again
-		e.in.failures = newBuckets(failureRate, failureBurst)
+		e.in.failures = newBuckets(failureRate, failureBurst, nil)
 		if status, answer := e.do("POST", "/v1/idp", c.token, nil); status/100 != 4 || !strings.Contains(answer, c.code) {
 			t.Errorf("%s: %d %s", name, status, answer)
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -19,7 +20,8 @@ type Intake struct {
 	Listen       string            // empty: no listener
 	CertFile     string
 	KeyFile      string
-	ClientCAFile string // who may connect, by certificate
+	ClientCAFile string         // who may connect, by certificate
+	Proxies      []netip.Prefix // whose X-Forwarded-For is believed
 	Sources      []IntakeSource
 }
 
@@ -89,6 +91,7 @@ func (r *reader) intake(top *section) Intake {
 	}
 	in.CertFile, in.KeyFile, in.ClientCAFile = s.file("cert_file"), s.secretFile("key_file"), s.file("client_ca_file")
 	s.pair("cert_file", "key_file")
+	in.Proxies = s.prefixes("proxies")
 	def := ""
 	if len(in.Sources) > 0 {
 		def = "127.0.0.1:9181"
@@ -193,6 +196,24 @@ func (s *section) intakeNeeds(out *IntakeSource) {
 			v.fail("belongs to sources of kind "+kind, "remove it")
 		}
 	}
+}
+
+// prefixes is a list of networks, or of single addresses.
+func (s *section) prefixes(key string) (out []netip.Prefix) {
+	v, _ := s.field(key)
+	for _, item := range v.items() {
+		text := item.nonEmpty("")
+		p, err := netip.ParsePrefix(text)
+		if at, aerr := netip.ParseAddr(text); aerr == nil {
+			p, err = netip.PrefixFrom(at, at.BitLen()), nil
+		}
+		if err != nil && text != "" {
+			item.fail(fmt.Sprintf("%q is no network", show(text)), "write 10.0.0.0/8, or one address")
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // words is a list of texts.
