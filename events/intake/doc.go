@@ -5,6 +5,7 @@
 //	GET  /v1/<name>           Okta's verification challenge
 //	/v1/<name>/Users          SCIM 2.0, for sources of kind scim
 //	/v1/<name>/v1/...         GitLab's token revocation API, for sources of kind gitlab-revocation
+//	GET  /healthz             200 when messages can be taken, otherwise 503
 //
 // Answers: 2xx after the events are durably published (202 for Security Event Tokens, 204 for GitLab), 400 with the field that is
 // wrong, 401 for a wrong signature, 404 for an unknown source, 405, 413 beyond 1 MiB, 429 when it is too much, 503 with Retry-After when

@@ -50,6 +50,7 @@ type Config struct {
 	Seen    Store                                                          // deliveries; entries may expire after 30 days
 	People  Store                                                          // whom a SCIM id stands for
 	Client  *http.Client                                                   // for key sets, polling and fetching; default: a client with a timeout of 10 s
+	Ready   func(context.Context) error                                    // whether messages can be taken; may be nil
 	Proxies []netip.Prefix                                                 // whose X-Forwarded-For is believed, beside this machine's
 	Log     zerolog.Logger
 	Now     func() time.Time
@@ -141,6 +142,13 @@ func (in *Intake) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/{source}", in.serve)
 	mux.HandleFunc("/v1/{source}/{rest...}", in.serve)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		if in.Ready != nil && in.Ready(r.Context()) != nil {
+			again(w, "messages cannot be taken now")
+			return
+		}
+		echo(w, "ok\n")
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "nothing is here; sources are at /v1/<name>")
 	})

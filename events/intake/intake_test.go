@@ -389,6 +389,45 @@ func TestNothingIsConfirmedThatIsNotDurable(t *testing.T) {
 	}
 }
 
+// TestAnAnswerThatWasLost: the event is in the stream, and we do not know it. The sender tries again, and it is the same event.
+func TestAnAnswerThatWasLost(t *testing.T) {
+	e := newEdge(t, Source{Name: "gh", Kind: "github", Secrets: secrets("t")}, Source{Name: "ci", Kind: "report", Secrets: secrets("t")})
+	publish, lost := e.in.Publish, true
+	e.in.Publish = func(ctx context.Context, ev events.Event) error {
+		err := publish(ctx, ev)
+		if lost {
+			return errors.New("the answer was lost")
+		}
+		return err
+	}
+	alert := sample(t, "github-secret_scanning_alert-reopened-1.json")
+	for i, c := range []struct {
+		path, body string
+		header     map[string]string
+	}{
+		{"/v1/gh", alert, map[string]string{"X-Hub-Signature-256": "sha256=" + hexMAC("t", alert)}},
+		{"/v1/ci", `{"SourceMetadata":{"Data":{"Git":{"file":"f"}}},"DetectorName":"X","Raw":"` + canary + `"}`, map[string]string{"Authorization": "t"}},
+	} {
+		for _, want := range []int{503, 200} {
+			lost = want == 503
+			if status, answer := e.do("POST", c.path, c.body, c.header); status != want {
+				t.Errorf("%s: %d %s", c.path, status, answer)
+			}
+			e.now = e.now.Add(10 * time.Minute)
+		}
+		if got := e.published(); len(got) != 2*i+2 || got[2*i].Key() != got[2*i+1].Key() {
+			t.Errorf("%s: another event: %+v", c.path, got)
+		}
+	}
+	if status, answer := e.do("GET", "/healthz", "", nil); status != 200 || answer != "ok\n" {
+		t.Error(status, answer)
+	}
+	e.in.Ready = func(context.Context) error { return errors.New("away") }
+	if status, _ := e.do("GET", "/healthz", "", nil); status != 503 {
+		t.Error(status)
+	}
+}
+
 // TestAFloodIsThrottled: a forger is held back, and others are served; a source that goes mad is held back as well.
 func TestAFloodIsThrottled(t *testing.T) {
 	e := newEdge(t, Source{Name: "aws", Kind: "aws", Secrets: secrets("t")})

@@ -103,7 +103,12 @@ func hashes(in config.Intake) bool {
 
 // openIntake takes the port and opens the buckets. v may be nil when no source needs fingerprints.
 func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, v *vault, log zerolog.Logger) (*intake.Intake, error) {
-	c := intake.Config{Listen: cfg.Intake.Listen, Proxies: cfg.Intake.Proxies, Log: log}
+	c := intake.Config{Listen: cfg.Intake.Listen, Proxies: cfg.Intake.Proxies, Log: log, Ready: func(context.Context) error {
+		if nc.Status() != nats.CONNECTED {
+			return errors.New("NATS is not connected")
+		}
+		return nil
+	}}
 	seen, err := stream.OpenStore(ctx, nc, stream.SeenBucket, 30*24*time.Hour, cfg.NATS.Replicas, log)
 	if err != nil {
 		return nil, err
