@@ -139,7 +139,8 @@ const probeAlias = "rotator-probe-"
 
 // CouldRead asks Vault's own policy engine which of these KV v2 secrets ("mount/path") the entity could read: with its own policies, those of its groups,
 // templates filled in, and those of its login. It makes a token for that which nobody holds: the answer is wrapped, and
-// the wrapping token thrown away; only the accessor is used, and the token revoked. role is a token role, see the package doc.
+// the wrapping token thrown away; only the accessor is used, and the token revoked. One whose accessor was lost with an answer ends by
+// itself within a minute. role is a token role, see the package doc.
 func (c *Client) CouldRead(ctx context.Context, role string, e Entity, secrets []string) (readable map[string]bool, err error) {
 	paths := make(map[string]string) // as the policies name them
 	for _, s := range secrets {
