@@ -161,6 +161,7 @@ rule "charset" { charset = "abcdefghijklmnopqrstuvwxyz" }`})
 	head, _ := json.Marshal(map[string]any{
 		"nats": map[string]any{"url": s.nats}, "ops": map[string]any{"listen": "none"}, "log": map[string]any{"level": "warn", "format": "json"},
 		"limits": map[string]any{"bundles": 16, "vault": stormVault},
+		"events": map[string]any{"max_bundles": 0, "max_per_hour": 0}, // nobody is asked whether 500 are too many
 		"vault": map[string]any{"address": vaultURL, "fingerprint_key": s.kv + "/rotator/storm",
 			"auth": map[string]any{"method": "approle", "mount": s.approle, "role_id_file": s.dir + "/role-id", "secret_id_file": s.dir + "/secret-id"}},
 		"openwhisk": map[string]any{"main": map[string]any{"apihost": hostURL, "namespace": "guest", "auth_file": s.dir + "/auth", "parallel": stormHost}},
