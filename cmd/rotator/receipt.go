@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/events"
@@ -136,15 +137,16 @@ func verifyChains(ctx context.Context, nc *nats.Conn, names []string) ([]verifie
 	if len(names) == 0 {
 		names = slices.DeleteFunc(slices.Sorted(maps.Keys(stored)), rotator.Housekeeping)
 	}
-	all := []verified{}
-	for _, name := range names {
-		v, err := verifyChain(ctx, nc, name, stored[name])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
+	all := make([]verified, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16) // each is a chain of small questions
+	for i, name := range names {
+		group.Go(func() (err error) {
+			all[i], err = verifyChain(ctx, nc, name, stored[name])
+			return err
+		})
 	}
-	return all, nil
+	return all, group.Wait()
 }
 
 func verifyChain(ctx context.Context, nc *nats.Conn, bundle string, s rotator.Stored) (verified, error) {

@@ -14,6 +14,9 @@ import (
 	"github.com/openwhisk-rotator/rotator/events"
 )
 
+// leftBehind is how long the consumer of a reader stays after it: a stream may have 1,000 of them.
+const leftBehind = 30 * time.Second
+
 // A DeadLetter is one refused event or rotation. OriginalSubject and OriginalSeq say where the event was published;
 // Bytes is the size of what was kept of it.
 type DeadLetter struct {
@@ -44,7 +47,7 @@ func DeadLetters(ctx context.Context, nc *nats.Conn, limit int) ([]DeadLetter, e
 		return []DeadLetter{}, nil
 	}
 	n := min(uint64(limit), state.LastSeq-state.FirstSeq+1)
-	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: state.LastSeq - n + 1, HeadersOnly: true})
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: state.LastSeq - n + 1, HeadersOnly: true, InactiveThreshold: leftBehind})
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", Dead, err)
 	}
@@ -158,6 +161,7 @@ func outcomes(ctx context.Context, js jetstream.JetStream, from time.Time, after
 	if after > 0 {
 		cfg = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1}
 	}
+	cfg.InactiveThreshold = leftBehind
 	c, err := js.OrderedConsumer(ctx, Outcomes, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("following stream %s: %w", Outcomes, err)

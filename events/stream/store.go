@@ -29,7 +29,7 @@ func OpenStore(ctx context.Context, nc *nats.Conn, bucket string, age time.Durat
 		return nil, fmt.Errorf("preparing JetStream: %w", err)
 	}
 	var s Store
-	err = ensure.Until(ctx, log, "bucket "+bucket, func(ctx context.Context) error {
+	err = ensure.Until(ctx, log, "preparing bucket "+bucket, func(ctx context.Context) error {
 		s.kv, err = js.KeyValue(ctx, bucket)
 		if errors.Is(err, jetstream.ErrBucketNotFound) {
 			s.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, TTL: age, Replicas: max(replicas, 1), MaxBytes: 128 << 20, Storage: jetstream.FileStorage})

@@ -133,6 +133,7 @@ func TestRoundTripsOfOneEvent(t *testing.T) {
 	b.drained()
 	worker := b.dial(Config{InProcess: b.provider()})
 	b.halt()
+	b.eventually("no pull of the first subscriber", func() bool { return b.waiting() == 0 })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {

@@ -112,7 +112,7 @@ func (s *shop) finished(limit time.Duration, rotations int) error {
 func (s *shop) check(result string, rotations int) {
 	var finals []events.Outcome
 	var err error
-	_ = until(5*time.Second, "every outcome is there", func() bool { // a new leader of the stream needs a moment to know all of it
+	_ = until(30*time.Second, "every outcome is there", func() bool { // a new leader of the stream needs a moment to know all of it
 		finals, err = s.finals()
 		return err == nil && len(finals) >= rotations
 	})

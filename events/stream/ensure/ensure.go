@@ -29,7 +29,7 @@ func (e *MismatchError) Error() string {
 
 // Stream makes sure that a stream like want exists.
 func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, log zerolog.Logger) error {
-	return Until(ctx, log, "stream "+want.Name, func(ctx context.Context) error {
+	return Until(ctx, log, "preparing stream "+want.Name, func(ctx context.Context) error {
 		st, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			st, err = js.CreateStream(ctx, want)
@@ -46,7 +46,7 @@ func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 
 // Consumer makes sure that a durable consumer like want exists on the stream.
 func Consumer(ctx context.Context, js jetstream.JetStream, stream string, want jetstream.ConsumerConfig, log zerolog.Logger) error {
-	return Until(ctx, log, "consumer "+want.Durable, func(ctx context.Context) error {
+	return Until(ctx, log, "preparing consumer "+want.Durable, func(ctx context.Context) error {
 		c, err := js.Consumer(ctx, stream, want.Durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			c, err = js.CreateConsumer(ctx, stream, want)
@@ -61,8 +61,9 @@ func Consumer(ctx context.Context, js jetstream.JetStream, stream string, want j
 	})
 }
 
-// Until repeats do while JetStream is not available, until ctx ends. thing is named in the error and in the log.
-func Until(ctx context.Context, log zerolog.Logger, thing string, do func(context.Context) error) error {
+// Until repeats do while JetStream is not available, until ctx ends; one attempt has 5 seconds. doing is what the error
+// and the log say.
+func Until(ctx context.Context, log zerolog.Logger, doing string, do func(context.Context) error) error {
 	var said time.Time
 	for {
 		err := attempt(ctx, do)
@@ -70,15 +71,15 @@ func Until(ctx context.Context, log zerolog.Logger, thing string, do func(contex
 			return nil
 		}
 		if ctx.Err() != nil || !transient(err) {
-			return fmt.Errorf("preparing %s: %w", thing, err)
+			return fmt.Errorf("%s: %w", doing, err)
 		}
 		if time.Since(said) > 10*time.Second {
-			log.Warn().Err(err).Str("what", thing).Msg("waiting for JetStream; is it enabled on the server, has the cluster a leader, and may this user use the JetStream API?")
+			log.Warn().Err(err).Str("what", doing).Msg("waiting for JetStream; is it enabled on the server, has the cluster a leader, and may this user use the JetStream API?")
 			said = time.Now()
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("preparing %s: %w", thing, err)
+			return fmt.Errorf("%s: %w", doing, err)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
@@ -96,8 +97,12 @@ func transient(err error) bool {
 	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
 		const noPeers, noResources, noStorage, noCluster = 10005, 10023, 10047, 10074
 		code := e.APIError().ErrorCode
+		if code == jetstream.JSErrCodeConsumerDoesNotExist { // the answer while a deleted one is being closed
+			return true
+		}
 		return code == noPeers || e.APIError().Code >= 500 && code != noResources && code != noStorage && code != noCluster
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, jetstream.ErrNoStreamResponse)
+		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, jetstream.ErrConsumerDeleted)
 }

@@ -100,7 +100,7 @@ func TestHopelessIsNotWaitedFor(t *testing.T) {
 			t.Errorf("Stream = %v", err)
 		}
 	}
-	if !transient(fmt.Errorf("x: %w", nats.ErrNoResponders)) || transient(errors.New("x")) {
+	if !transient(fmt.Errorf("x: %w", jetstream.ErrConsumerDoesNotExist)) || !transient(fmt.Errorf("x: %w", nats.ErrNoResponders)) || transient(errors.New("x")) {
 		t.Error("transient does not tell errors apart")
 	}
 }
