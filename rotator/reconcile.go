@@ -69,13 +69,8 @@ func (e *Engine) reconcileLoop(ctx context.Context) {
 
 // turn reports whether the comparison is due and this replica has taken it; if not, how long to wait.
 func (e *Engine) turn(ctx context.Context) (mine bool, wait time.Duration, err error) {
-	value, revision, err := e.Journal.Get(ctx, turnKey)
-	first := errors.Is(err, ErrNotFound)
-	rec := Record{V: RecordVersion, Bundle: turnKey, State: Idle}
-	if err == nil {
-		rec, err = DecodeRecord(value)
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	rec, revision, err := e.readTurn(ctx)
+	if err != nil {
 		return false, 0, fmt.Errorf("reading whose turn it is: %w", err)
 	}
 	now := e.Now()
@@ -84,16 +79,17 @@ func (e *Engine) turn(ctx context.Context) (mine bool, wait time.Duration, err e
 	}
 	rec.Epoch++
 	rec.NotBefore = now.Add(e.Config.Reconcile.Every)
-	if value, err = rec.Encode(); err != nil {
+	value, err := rec.Encode()
+	if err != nil {
 		return false, 0, err
 	}
 	if _, err = e.Journal.Put(ctx, turnKey, value, revision); err != nil {
-		if errors.Is(err, ErrConflict) { // another replica's turn
-			return false, e.Config.Reconcile.Every, nil
+		if errors.Is(err, ErrConflict) { // another replica's turn, or it noted what it found: look again
+			return false, 0, nil
 		}
 		return false, 0, fmt.Errorf("taking the turn: %w", err)
 	}
-	return !first, e.Config.Reconcile.Every, nil // a journal that has just been made has nothing to compare with
+	return revision > 0, e.Config.Reconcile.Every, nil // a journal that has just been made has nothing to compare with
 }
 
 // Reconcile compares Vault and the hosts with the journal once, and does what the policy says: it revokes orphans and
@@ -136,7 +132,11 @@ func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliatio
 		}
 		out.Drifted = append(out.Drifted, found...)
 	}
-	return out, e.raiseFound(ctx, out)
+	failed := e.raiseFound(ctx, out)
+	if err := e.note(ctx, out.compared()); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("keeping what was found for the status: %w", err))
+	}
+	return out, failed
 }
 
 func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[string]Record, out *Reconciliation) error {
@@ -209,7 +209,7 @@ func (e *Engine) raiseFound(ctx context.Context, found Reconciliation) error {
 	}
 	foreign := 0
 	for _, s := range found.Orphans {
-		if s.Bundle == "" && !s.Irrevocable {
+		if s.foreign() {
 			foreign++
 			continue
 		}

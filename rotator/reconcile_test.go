@@ -149,6 +149,14 @@ func TestDriftIsReportedOrAppliedAgain(t *testing.T) {
 			if err != nil || len(got.Drifted) != 1 || got.Drifted[0].Target != b.Targets[0].Ref || got.Drifted[0].Applied != apply || !strings.Contains(got.Drifted[0].Text, "PASSWORD") {
 				t.Fatalf("with drift: %+v, %v", got, err)
 			}
+			synctest.Wait()
+			left := 1
+			if apply {
+				left = 0
+			}
+			if c := w.record(t, turnKey).Compared; c.Drifted["checkout"] != left || !c.At.Equal(got.At) || c.Unchecked != 1 || p.Compared().Of("checkout") != c.Of("checkout") {
+				t.Errorf("kept for the status: %+v, and the engine knows %+v", c, p.Compared())
+			}
 			if w.outcomesOf(events.ResultDrifted) != 1 || strings.Contains(got.Drifted[0].Text, canary) {
 				t.Error("no alarm, or a value in it")
 			}
@@ -194,11 +202,12 @@ func TestReplicasTakeTurns(t *testing.T) {
 			}
 		}()
 		time.Sleep(10*time.Hour + time.Minute)
-		w.mu.Lock()
-		turns := len(w.journal[turnKey])
-		w.mu.Unlock()
+		turns := w.record(t, turnKey).Epoch
 		if turns < 10 || turns > 12 { // the first only starts the clock
 			t.Errorf("%d turns in ten hours, want one an hour", turns)
+		}
+		if c := w.record(t, turnKey).Compared; c == nil || time.Since(c.At) > time.Hour {
+			t.Errorf("the last comparison is kept as %+v", c)
 		}
 		if _, shown := procs[0].Records()[turnKey]; shown {
 			t.Error("the turn is shown as a bundle")

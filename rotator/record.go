@@ -74,7 +74,8 @@ type Record struct {
 	Live       *Generation `json:"live,omitempty"`
 	Stragglers []Straggler `json:"stragglers,omitempty"` // PUTs that may still arrive
 	Seen       []SeenEvent `json:"seen,omitempty"`
-	History    []Receipt   `json:"history,omitempty"` // newest last
+	History    []Receipt   `json:"history,omitempty"`  // newest last
+	Compared   *Compared   `json:"compared,omitempty"` // of the turn's record only
 }
 
 // A Generation is what one rotation minted, owned and revoked as a unit.

@@ -31,6 +31,9 @@ type Stray struct {
 	Why       string `json:"why"`
 }
 
+// foreign reports a lease that may be another client's.
+func (s Stray) foreign() bool { return s.Bundle == "" && !s.Irrevocable }
+
 // settleTime is the age below which a holding may be one that a rotation has just made and not journalled yet.
 const settleTime = 20 * time.Minute
 

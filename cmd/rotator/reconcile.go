@@ -17,7 +17,7 @@ const reconcileHelp = `Compares what exists with the journal, as the service doe
 (reconcile.every): anchors, leases, tokens and secret-ids in Vault that belong to no
 rotation, and targets that do not hold their bundle's live version any more.
 
-  rotator reconcile                     look, and change nothing
+  rotator reconcile                     look; only what was found is kept, for status
   rotator reconcile --revoke            revoke what is certainly ours and unused
   rotator reconcile --apply             let the service write drifted targets again
 

@@ -46,6 +46,10 @@ type bundleStatus struct {
 	Waiting    []rotator.Waiting   `json:"waiting,omitempty"`
 	History    []rotator.Receipt   `json:"history,omitempty"`
 	Problem    string              `json:"problem,omitempty"`
+	Compared   time.Time           `json:"compared,omitzero"` // with Vault and the hosts, by the reconciler
+	Orphans    int                 `json:"orphans,omitempty"`
+	Drifted    int                 `json:"drifted_targets,omitempty"`
+	found      string
 }
 
 func statusCommand(g *globals) *cobra.Command {
@@ -98,11 +102,14 @@ func statuses(ctx context.Context, cfg *config.Config, log zerolog.Logger) ([]bu
 	}
 	names := slices.AppendSeq(slices.Collect(maps.Keys(cfg.Bundles)), maps.Keys(stored))
 	slices.Sort(names)
-	all := []bundleStatus{}
+	all, compared := []bundleStatus{}, rotator.ComparedIn(stored)
 	for _, name := range slices.DeleteFunc(slices.Compact(names), rotator.Housekeeping) {
 		b := bundleStatus{Bundle: name, State: rotator.Idle}
 		if s, ok := stored[name]; ok {
 			b = statusOf(name, s)
+		}
+		if compared != nil {
+			b.Compared, b.Orphans, b.Drifted, b.found = compared.At, compared.Orphans[name], compared.Drifted[name], compared.Of(name)
 		}
 		if _, ok := cfg.Bundles[name]; !ok {
 			b.Problem = cmp.Or(b.Problem, "in the journal, but no longer in the configuration")
@@ -141,9 +148,15 @@ func writeStatus(w io.Writer, all []bundleStatus) {
 				note = cmp.Or(note, "until "+b.Rotation.DrainEnds.Local().Format(time.DateTime))
 			}
 		}
+		if b.found != "" {
+			note = strings.TrimPrefix(note+"; ", "; ") + b.found + "; rotator reconcile"
+		}
 		fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", b.Bundle, b.State, b.Generation, dash(strings.TrimPrefix(strconv.Itoa(b.Version), "0")), len(b.Waiting), last, when, dash(note))
 	}
 	_ = tw.Flush()
+	if len(all) > 0 && !all[0].Compared.IsZero() {
+		fmt.Fprintf(w, "\nVault and the hosts were compared with the journal %s.\n", age(all[0].Compared))
+	}
 }
 
 func age(t time.Time) string {

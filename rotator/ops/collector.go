@@ -8,10 +8,12 @@ import (
 
 // collector turns the records into metrics when Prometheus asks.
 type collector struct {
-	records func() map[string]rotator.Record
+	records  func() map[string]rotator.Record
+	compared func() *rotator.Compared
+	version  string
 
 	info, state, generation, waiting, held, finished, exposure *prometheus.Desc
-	version                                                    string
+	comparison, unchecked, orphans, drifted                    *prometheus.Desc
 }
 
 func newCollector(cfg Config) *collector {
@@ -19,7 +21,7 @@ func newCollector(cfg Config) *collector {
 		return prometheus.NewDesc("rotator_"+name, help, labels, nil)
 	}
 	return &collector{
-		records: cfg.Records, version: cfg.Version,
+		records: cfg.Records, compared: cfg.Compared, version: cfg.Version,
 		info:       desc("info", "The running version.", "version"),
 		state:      desc("bundle_state", "1 for the state a bundle is in; alarm on quarantined.", "bundle", "state"),
 		generation: desc("bundle_generation", "Rotations completed.", "bundle"),
@@ -27,12 +29,16 @@ func newCollector(cfg Config) *collector {
 		held:       desc("bundle_events_held", "Of those, events that wait for approval; alarm on 1 and more.", "bundle"),
 		finished:   desc("last_rotation_timestamp_seconds", "When the last rotation ended, and how.", "bundle", "result", "kind"),
 		exposure:   desc("last_rotation_exposure_seconds", "From the event in the stream to: every target updated, old credential proven dead.", "bundle", "until"),
+		comparison: desc("comparison_timestamp_seconds", "When Vault and the hosts were last compared with the journal."),
+		unchecked:  desc("comparison_unchecked", "What could not be compared, mostly for a missing right in Vault."),
+		orphans:    desc("bundle_orphans", "Credentials that exist and that no rotation names; alarm on 1 and more.", "bundle"),
+		drifted:    desc("bundle_drifted_targets", "Targets that do not hold the live version; alarm on 1 and more.", "bundle"),
 	}
 }
 
 // Describe lists the metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.held, c.finished, c.exposure} {
+	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.held, c.finished, c.exposure, c.comparison, c.unchecked, c.orphans, c.drifted} {
 		ch <- d
 	}
 }
@@ -43,7 +49,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(c.info, 1, c.version)
-	for name, rec := range c.records() {
+	records := c.records()
+	if found := c.compared(); found != nil {
+		gauge(c.comparison, float64(found.At.UnixMilli())/1000)
+		gauge(c.unchecked, float64(found.Unchecked))
+		for d, counts := range map[*prometheus.Desc]map[string]int{c.orphans: found.Orphans, c.drifted: found.Drifted} {
+			for name := range records {
+				gauge(d, float64(counts[name]), name)
+			}
+			for name, n := range counts {
+				if _, shown := records[name]; !shown { // never rotated, or not known
+					gauge(d, float64(n), name)
+				}
+			}
+		}
+	}
+	for name, rec := range records {
 		gauge(c.state, 1, name, string(rec.State))
 		gauge(c.generation, float64(rec.Generation), name)
 		gauge(c.waiting, float64(len(rec.Queue)), name)

@@ -32,10 +32,11 @@ import (
 
 // Config is what a Server shows. Every member is required.
 type Config struct {
-	Listen  string // host:port; port 0 picks one
-	Version string
-	Records func() map[string]rotator.Record
-	Ready   func(context.Context) error
+	Listen   string // host:port; port 0 picks one
+	Version  string
+	Records  func() map[string]rotator.Record
+	Compared func() *rotator.Compared // the last comparison with Vault and the hosts; nil: none yet
+	Ready    func(context.Context) error
 }
 
 // A Server answers on one listener.
@@ -106,14 +107,18 @@ func (s *Server) handler() http.Handler {
 }
 
 func (s *Server) show(w http.ResponseWriter, _ *http.Request) {
-	records := s.cfg.Records()
-	var rows []rotator.Record
+	type row struct {
+		rotator.Record
+		Found string
+	}
+	records, compared := s.cfg.Records(), s.cfg.Compared()
+	var rows []row
 	for _, name := range slices.Sorted(maps.Keys(records)) {
-		rows = append(rows, records[name])
+		rows = append(rows, row{records[name], compared.Of(name)})
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = s.page.Execute(w, map[string]any{"Version": s.cfg.Version, "Bundles": rows, "Now": time.Now().UTC().Format(time.DateTime)}) // the reader may have left
+	_ = s.page.Execute(w, map[string]any{"Version": s.cfg.Version, "Bundles": rows, "Compared": compared, "Now": time.Now().UTC().Format(time.DateTime)}) // the reader may have left
 }
 
 func age(t time.Time) string {

@@ -23,11 +23,15 @@ func records() map[string]rotator.Record {
 	}
 }
 
+func compared() *rotator.Compared {
+	return &rotator.Compared{At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Orphans: map[string]int{"checkout": 1, "gone": 3}, Drifted: map[string]int{"checkout": 2}, Unchecked: 4}
+}
+
 // get starts a server, asks for one path, and stops it.
 func get(t *testing.T, path string, ready error) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Ready: func(context.Context) error { return ready }})
+	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Ready: func(context.Context) error { return ready }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +76,8 @@ func TestMetrics(t *testing.T) {
 	for _, line := range []string{
 		`rotator_bundle_state{bundle="checkout",state="idle"} 1`, `rotator_bundle_state{bundle="<b>odd",state="quarantined"} 1`, `rotator_bundle_generation{bundle="checkout"} 2`,
 		`rotator_last_rotation_exposure_seconds{bundle="checkout",until="updated"} 2`, `rotator_last_rotation_exposure_seconds{bundle="checkout",until="dead"} 5`, `rotator_info{version="v1"} 1`,
+		`rotator_bundle_orphans{bundle="checkout"} 1`, `rotator_bundle_orphans{bundle="gone"} 3`, `rotator_bundle_drifted_targets{bundle="checkout"} 2`, `rotator_bundle_drifted_targets{bundle="<b>odd"} 0`,
+		`rotator_comparison_unchecked 4`, `rotator_comparison_timestamp_seconds 1.7672256e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("no line %s", line)
@@ -81,7 +87,7 @@ func TestMetrics(t *testing.T) {
 
 func TestPage(t *testing.T) {
 	code, body := get(t, "/", nil)
-	if code != http.StatusOK || !strings.Contains(body, "KV version 5") || !strings.Contains(body, "target missing") {
+	if code != http.StatusOK || !strings.Contains(body, "KV version 5") || !strings.Contains(body, "target missing") || !strings.Contains(body, "drifted targets: 2, orphans: 1; rotator reconcile") {
 		t.Errorf("page: %d %s", code, body)
 	}
 	if strings.Contains(body, "<b>odd") {

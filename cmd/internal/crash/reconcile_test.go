@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,10 @@ func TestReconcileByHand(t *testing.T) {
 	if err != nil || found.Orphans[0].Handle.ID != stray || len(found.Drifted) != 1 || found.Drifted[0].Target.Name != "refund" || found.Drifted[0].Applied {
 		t.Fatalf("%v: %+v", err, found)
 	}
+	shown, err := exec.Command(s.program, "status", "-c", config).Output()
+	if err != nil || !strings.Contains(string(shown), "drifted targets: 1, orphans: 1; rotator reconcile") || !strings.Contains(string(shown), "were compared with the journal") {
+		t.Errorf("status shows %s (%v)", shown, err)
+	}
 	if found, code := s.reconcile(config, "--revoke", "--apply"); code != 1 || len(found.Revoked) != 1 || len(found.Drifted) != 1 || !found.Drifted[0].Applied {
 		t.Errorf("exit code %d, %+v", code, found)
 	}
@@ -65,6 +70,9 @@ func TestReconcileByHand(t *testing.T) {
 	}
 	if found, code := s.reconcile(config); code != 0 {
 		t.Errorf("exit code %d, %+v", code, found)
+	}
+	if shown, err := exec.Command(s.program, "status", "-c", config).Output(); err != nil || strings.Contains(string(shown), "drifted") {
+		t.Errorf("status still shows %s (%v)", shown, err)
 	}
 	s.look("the end")
 	s.check("", 2) // the rotation, and the target that was written again
