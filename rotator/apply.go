@@ -35,8 +35,13 @@ func (e *Engine) apply(ctx context.Context, c *cursor) *pause {
 // commit journals that every target is verified: from here on only forward. What is dead already needs no overlap, but
 // a PUT of other values that may still arrive is waited for in any case, and looked for afterwards.
 func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p *press) *pause {
+	if p.facts.Work == nil && !p.rot.Contained && !p.rot.Reapply { // whoever planned it is gone
+		if err := e.work(ctx, &p.facts); err != nil {
+			return e.retry(c, err)
+		}
+	}
 	now := e.Now()
-	drain := overlap(p.facts)
+	drain, _ := overlap(p.facts)
 	err := c.move(ctx, func(r *Record) {
 		late := r.harmless(r.Rotation.Desired)
 		if p.strayed {

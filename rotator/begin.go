@@ -149,8 +149,10 @@ func (e *Engine) gather(ctx context.Context, b Bundle, rule Rule) (Facts, error)
 		}
 		f.Neighbours[n.Name] = Neighbour{Keys: slices.Collect(maps.Keys(other.Set)), Targets: n.Targets}
 	}
-	f.Sights, err = e.look(ctx, b.Targets, f.Limits)
-	return f, err
+	if f.Sights, err = e.look(ctx, b.Targets, f.Limits); err != nil {
+		return f, err
+	}
+	return f, e.work(ctx, &f)
 }
 
 // look observes targets, a bounded number at a time per host. What a target lacks is in its Sight; only

@@ -21,6 +21,7 @@ type Facts struct {
 	Limits     map[string]Limits
 	Neighbours map[string]Neighbour // other bundles that share a target with this one, by name
 	Zombie     time.Duration        // longest request a dead replica may still have under way
+	Work       map[string][]Work    // by host, what it may be running; only for drains
 }
 
 // A Sight is one target with what was observed of it, or why it could not be.
@@ -108,11 +109,7 @@ func Planned(f Facts) Plan {
 		p.Targets = append(p.Targets, put)
 		p.Refusals = append(p.Refusals, refusals...)
 	}
-	p.Overlap = overlap(f)
-	p.OverlapText = p.Overlap.String()
-	if f.Rule.Drain {
-		p.OverlapText += " (drain, computed from the targets' limits)"
-	}
+	p.Overlap, p.OverlapText = overlap(f)
 	return p
 }
 

@@ -179,14 +179,6 @@ func TestTwoBundlesOnOneAction(t *testing.T) {
 	}
 }
 
-func TestOverlapIsComputedFromTheTargets(t *testing.T) {
-	f := fixture()
-	f.Rule.Drain, f.Zombie = true, time.Minute
-	if got, want := Planned(f).Overlap, 2*3*time.Minute+cacheLag+queueTime+time.Minute; got != want {
-		t.Errorf("overlap %s, want %s", got, want)
-	}
-}
-
 func TestFollows(t *testing.T) {
 	for _, tc := range []struct {
 		before, after string

@@ -122,8 +122,10 @@ type Observed struct {
 	Components   []string // of a sequence
 	BelowBinding string   // the binding through which the action was addressed, if any
 	Binding      bool     // the package refers to another one
+	Provider     string   // of a binding, if it is in the same namespace
 	Actions      []string // of a package
 	Feed         string   // of a trigger
+	Fires        []string // actions that a trigger starts
 	Deprecated   string   // the runtime, when the host no longer supports it
 	Timeout      time.Duration
 	At           time.Time
@@ -163,6 +165,7 @@ type Platform interface {
 	// Touch makes the containers of an action start afresh.
 	Touch(ctx context.Context, r Ref) error
 	Limits(ctx context.Context, host string) (Limits, error)
+	Workload
 }
 
 // Journal keeps one record per bundle. Put is a compare-and-swap: it fails with ErrConflict when revision is

@@ -379,6 +379,12 @@ func (p *ports) Limits(context.Context, string) (Limits, error) {
 	return Limits{ParameterBytes: 1 << 20, Parallel: 4}, nil
 }
 
+func (p *ports) Work(context.Context, string) ([]Work, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return nil, p.read("work")
+}
+
 func (p *ports) Get(_ context.Context, key string) ([]byte, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,8 @@ type Package struct {
 // A Trigger as GET and PUT return it; its parameters are never merged.
 type Trigger struct {
 	Entity
-	Feed string // the feed action that fires it, which may hold a copy of its parameters
+	Feed    string   // the feed action that fires it, which may hold a copy of its parameters
+	Actions []string // that its rules start, "name" or "package/name"; only after GET
 }
 
 // wireEntity is the JSON of any entity.
@@ -94,6 +96,9 @@ type wireEntity struct {
 	Binding json.RawMessage `json:"binding"`
 	Actions []named         `json:"actions"`
 	Feeds   []named         `json:"feeds"`
+	Rules   map[string]struct {
+		Action struct{ Path, Name string } `json:"action"`
+	} `json:"rules"`
 }
 
 type named struct {
@@ -149,7 +154,12 @@ func (w wireEntity) trigger() (Trigger, error) {
 	if err != nil {
 		return Trigger{}, err
 	}
-	return Trigger{Entity: e, Feed: e.annotationText("feed")}, nil
+	t := Trigger{Entity: e, Feed: e.annotationText("feed")}
+	for _, r := range w.Rules {
+		t.Actions = append(t.Actions, Row{Namespace: r.Action.Path, Name: r.Action.Name}.Path())
+	}
+	slices.Sort(t.Actions)
+	return t, nil
 }
 
 // bindingName reads {"namespace","name"}; {} and false, as lists have it, mean a plain package.

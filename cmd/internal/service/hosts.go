@@ -27,6 +27,8 @@ type host struct {
 	known      bool
 	limits     rotator.Limits
 	deprecated []string
+
+	running running
 }
 
 // Hosts makes configured hosts into a platform. Nothing is connected.

@@ -43,7 +43,7 @@ func (hs hosts) observe(ctx context.Context, r rotator.Ref, seen *rotator.Seen) 
 	case rotator.Trigger:
 		t, err := hs[r.Host].client.GetTrigger(ctx, r.Name)
 		o := observed(r, t.Entity)
-		o.Feed = t.Feed
+		o.Feed, o.Fires = t.Feed, t.Actions
 		return o, whiskError(err)
 	}
 	return rotator.Observed{}, fmt.Errorf("target %s has no kind: %w", r, rotator.ErrPermanent)
@@ -96,7 +96,7 @@ func (hs hosts) pkg(ctx context.Context, r rotator.Ref, seen *rotator.Seen) (rot
 	o.Binding, o.Actions = true, nil // the actions are the provider's
 	provider := "/" + p.Binding      // possibly another namespace's, if it is published
 	if ns, name, ok := strings.Cut(p.Binding, "/"); ok && ns == p.Namespace {
-		provider = name
+		provider, o.Provider = name, name
 	}
 	from, err := hs.Observe(ctx, rotator.Ref{Host: r.Host, Kind: rotator.Package, Name: provider}, seen)
 	if err != nil {
