@@ -173,6 +173,9 @@ func TestAFirstHour(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &outcomes); err != nil || code != exitOK || len(outcomes) != 1 || outcomes[0].Result != events.ResultRotated {
 		t.Fatalf("emit leak: %d %v\n%s%s%s", code, err, out, errs, logs.String())
 	}
+	if code, _, errs := call(t, "run", "-c", file); code != exitRemote || !strings.Contains(errs, "used by another rotator") {
+		t.Errorf("a second program on the same data: %d %s", code, errs)
+	}
 	if code, out, errs := call(t, "emit", "offboarding", "-c", file, "--person", "ALICE@example.com", "--wait"); code != exitOK || !strings.Contains(out, "rotated") || !strings.Contains(errs, "draining") {
 		t.Errorf("emit offboarding: %d\n%s%s", code, out, errs)
 	}

@@ -50,45 +50,48 @@ type Options struct {
 }
 
 // Open builds a service. It waits for NATS until ctx ends; Vault and the hosts are first needed in Run.
-func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, err error) {
-	log := opts.Log
-	s = &Service{cfg: cfg, log: log}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	replica := replicaName()
-	if err := s.connect(ctx, replica); err != nil {
+func Open(ctx context.Context, cfg *config.Config, opts Options) (*Service, error) {
+	s := &Service{cfg: cfg, log: opts.Log}
+	if err := s.open(ctx, opts.Version); err != nil {
+		s.Close()
 		return nil, err
 	}
+	return s, nil
+}
+
+// open leaves what it has taken, if it fails, to Close.
+func (s *Service) open(ctx context.Context, version string) error {
+	cfg, log, replica := s.cfg, s.log, replicaName()
+	if err := s.connect(ctx, replica); err != nil {
+		return err
+	}
 	if err := stream.Setup(ctx, s.Conn, stream.SetupConfig{Replicas: cfg.NATS.Replicas, Log: log}); err != nil {
-		return nil, fmt.Errorf("preparing the streams: %w", err)
+		return fmt.Errorf("preparing the streams: %w", err)
 	}
 	store, err := journal.Open(ctx, s.Conn, journal.Config{Replicas: cfg.NATS.Replicas, Log: log})
 	if err != nil {
-		return nil, fmt.Errorf("opening the journal: %w", err)
+		return fmt.Errorf("opening the journal: %w", err)
 	}
 	if s.vault, err = Vault(ctx, cfg, log); err != nil {
-		return nil, err
+		return err
 	}
 	platform, err := openHosts(cfg.Hosts)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
 	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
-		return nil, err
+		return err
 	}
 	if cfg.Intake.Enabled() {
 		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, log); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
 	}
-	return s, err
+	return err
 }
 
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
