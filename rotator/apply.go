@@ -50,6 +50,7 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p 
 		if r.Rotation.Contained || r.Rotation.Reapply {
 			drain = 0
 		}
+		drain = e.leakOverlap(r, drain, now)
 		ends := later(now.Add(drain), late)
 		r.Rotation.Targets = states
 		r.Rotation.Attempts, r.Rotation.LastError = 0, ""

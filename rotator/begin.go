@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -160,20 +159,10 @@ func (e *Engine) gather(ctx context.Context, b Bundle, rule Rule) (Facts, error)
 func (e *Engine) look(ctx context.Context, targets []Target, limits map[string]Limits) ([]Sight, error) {
 	sights := make([]Sight, len(targets))
 	seen := new(Seen)
-	gates := make(map[string]chan struct{})
-	for host, l := range limits {
-		gates[host] = make(chan struct{}, max(l.Parallel, 1))
-	}
-	var wg sync.WaitGroup
-	for i, t := range targets {
-		wg.Go(func() {
-			gates[t.Host] <- struct{}{}
-			defer func() { <-gates[t.Host] }()
-			o, err := e.Platform.Observe(ctx, t.Ref, seen)
-			sights[i] = Sight{Target: t, Observed: o, Err: err}
-		})
-	}
-	wg.Wait()
+	fan(len(targets), func(i int) string { return targets[i].Host }, limits, func(i int) {
+		o, err := e.Platform.Observe(ctx, targets[i].Ref, seen)
+		sights[i] = Sight{Target: targets[i], Observed: o, Err: err}
+	})
 	for _, s := range sights {
 		if s.Err != nil && !errors.Is(s.Err, ErrNotFound) && !errors.Is(s.Err, ErrPermanent) {
 			return sights, fmt.Errorf("reading %s: %w", s.Target.Ref, s.Err)

@@ -3,7 +3,10 @@ package rotator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +30,11 @@ func (e *Engine) drive(ctx context.Context, name string) {
 	if c == nil {
 		return
 	}
+	defer func() {
+		if found := recover(); found != nil {
+			e.defect(ctx, c, found)
+		}
+	}()
 	graceful, end := e.grace(ctx)
 	defer end()
 	stepCtx, stop := c.keepLease(graceful)
@@ -63,6 +71,25 @@ func (e *Engine) drive(ctx context.Context, name string) {
 		return
 	}
 }
+
+// defect keeps a panic to the bundle in which it happened: the others go on, and this one is tried again later. What was found may
+// hold anything, so it is told only if Go itself has found it.
+func (e *Engine) defect(ctx context.Context, c *cursor, found any) {
+	c.run = run{}
+	stack := debug.Stack()
+	if there, ok := found.(caught); ok {
+		found, stack = there.found, there.stack
+	}
+	why := fmt.Errorf("a defect in this program: %T", found)
+	if native, ok := found.(runtime.Error); ok {
+		why = fmt.Errorf("a defect in this program: %w", native)
+	}
+	e.Log.Error().Str("bundle", c.bundle.Name).Err(why).Bytes("stack", stack).Msg("please report this; the bundle is tried again, the others go on")
+	e.giveBack(ctx, c, pause{until: e.Now().Add(defectPause), why: why})
+}
+
+// defectPause is the time between attempts that a defect has ended.
+const defectPause = time.Minute
 
 // grace lets the step in hand finish when ctx ends: its next durable state is usually moments away, and cutting a
 // request short would leave its outcome unknown.

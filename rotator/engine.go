@@ -32,6 +32,7 @@ type Config struct {
 	Grace    time.Duration    // how long a step may go on after Run's context has ended; default 15 s
 	Now      func() time.Time // default time.Now
 
+	Home      Home // the Vault that events have to mean, if they name one
 	Gate      Gate
 	People    People    // may be nil: then persons are found by holders only
 	Disable   bool      // the logins of who leaves are ended as well; needs People
@@ -66,7 +67,8 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1)}, nil
+	seen := newView()
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log, vault: cfg.Home, records: seen.record}, view: seen, lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation
@@ -248,6 +250,14 @@ func (v *view) get(key string) (rec Record, rev uint64, err error) {
 		return Record{V: RecordVersion, Bundle: key, State: Idle}, 0, nil
 	}
 	return rec.clone(), v.revs[key], nil
+}
+
+// record is for reading only.
+func (v *view) record(key string) (Record, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	rec, ok := v.recs[key]
+	return rec, ok
 }
 
 func (v *view) records() map[string]Record {

@@ -69,13 +69,13 @@ func (g Gate) Judge(ev events.Event, bundles, lastHour int) (v Verdict, why stri
 	case v == Report:
 	case g.PerEvent > 0 && bundles > g.PerEvent:
 		return Ask, fmt.Sprintf("the event touches %d bundles, and %d may be rotated by one event", bundles, g.PerEvent)
-	case g.PerHour > 0 && lastHour+bundles > g.PerHour:
+	case g.PerHour > 0 && bundles > 0 && lastHour+bundles > g.PerHour:
 		return Ask, fmt.Sprintf("%d rotations within an hour are enough: %d may begin", lastHour, g.PerHour)
 	}
 	return v, why
 }
 
-// begun counts the rotations that began within the last hour, and the events that will begin one.
+// begun counts the rotations that began within the last hour, and the events that will begin one within the next.
 func begun(records map[string]Record, now time.Time) (n int) {
 	since := now.Add(-time.Hour)
 	for _, r := range records {
@@ -87,7 +87,7 @@ func begun(records map[string]Record, now time.Time) (n int) {
 				n++
 			}
 		}
-		if slices.ContainsFunc(r.Queue, func(w Waiting) bool { return w.Held == "" }) {
+		if slices.ContainsFunc(r.Queue, func(w Waiting) bool { return w.Held == "" && w.NotBefore.Before(now.Add(time.Hour)) }) {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package rotator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +12,19 @@ import (
 	"github.com/openwhisk-rotator/rotator/events"
 )
 
-// UnmatchedError says that an event names nothing this rotator manages. Delivering it again would not help.
-type UnmatchedError struct{ Text, Remedy string }
+// UnmatchedError says that an event names nothing this rotator could rotate. Delivering it again would not help.
+type UnmatchedError struct {
+	Text, Remedy string
+	reason       string // empty: unmatched
+}
 
 // Error is one line for people.
 func (e *UnmatchedError) Error() string { return e.Text }
 
 // DeadLetter gives the reason and the remedy under which the event is kept for inspection.
-func (e *UnmatchedError) DeadLetter() (reason, remedy string) { return "unmatched", e.Remedy }
+func (e *UnmatchedError) DeadLetter() (reason, remedy string) {
+	return cmp.Or(e.reason, "unmatched"), e.Remedy
+}
 
 // Accept takes an event into the journal: it finds the bundles and puts the event into each one's record by
 // compare-and-swap. When it returns nil the event may be acknowledged: it will be worked off without any further
@@ -34,15 +40,22 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 	if e.Gate.PerHour > 0 {
 		lastHour = begun(e.view.records(), e.Now())
 	}
-	verdict, why := e.Gate.Judge(ev, len(hits), lastHour)
+	claimed := count(hits, func(h Hit) bool { return !h.Proven }) // who knows a live value cannot be a forger: the bounds do not hold it
+	verdict, why := e.Gate.Judge(ev, claimed, lastHour)
 	if len(hits) == 0 && verdict == Allow {
 		return e.leaveAlone(ctx, ev, stored)
 	}
-	var unread error
+	var unread, full error
 	for _, h := range hits {
-		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven, Leaver: e.leaver(ev)}
+		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven, Version: h.Version, Leaver: e.leaver(ev)}
 		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
 			w.NotBefore = ev.Offboarding.EffectiveAt
+		}
+		if h.Retired {
+			if err := e.stillDead(ctx, h, w, stored); err != nil {
+				return err
+			}
+			continue
 		}
 		switch verdict {
 		case Allow:
@@ -55,6 +68,10 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 			continue
 		}
 		err := e.enqueue(ctx, h.Bundle, w)
+		if errors.Is(err, ErrCrowded) {
+			full = crowded(h.Bundle)
+			continue
+		}
 		if errors.Is(err, ErrBadRecord) || errors.Is(err, ErrNewerRecord) {
 			unread = errors.Join(unread, err)
 			continue
@@ -68,6 +85,9 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 			}
 		}
 		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Str("held", w.Held).Msg("event accepted")
+	}
+	if unread == nil { // what can be read again comes back, and is refused then
+		return full
 	}
 	return unread
 }
@@ -104,8 +124,8 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 		if rec.Born.IsZero() && rev == 0 {
 			rec.Born = now
 		}
-		if !rec.Take(w, now) {
-			return nil
+		if took, err := rec.Take(w, now); !took {
+			return err
 		}
 		rec.cool(e.Bundles[bundle])
 		e.hasten(&rec, now)
@@ -144,19 +164,26 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 	return fmt.Errorf("the record is changed too often: %w", ErrUnavailable)
 }
 
-// hasten shortens a drain when a leak joined the rotation: what leaked is the generation that is draining away.
+// hasten shortens a drain when a leak has come meanwhile, for the rotation or after it: what leaked may be the generation that is
+// draining away.
 func (e *Engine) hasten(rec *Record, now time.Time) {
 	rot := rec.Rotation
-	if rot == nil || rec.State != Draining || rot.Kind != events.KindLeak {
+	if rot == nil || rec.State != Draining {
 		return
 	}
-	rule := e.Bundles[rec.Bundle].Policy.Rule(events.KindLeak)
-	if rule.Drain {
-		return
-	}
-	if soon := later(now.Add(rule.Overlap), rec.harmless(rot.Desired)); soon.Before(rot.DrainEnds) {
+	if soon := later(now.Add(e.leakOverlap(rec, rot.DrainEnds.Sub(now), now)), rec.harmless(rot.Desired)); soon.Before(rot.DrainEnds) {
 		rot.DrainEnds, rec.NotBefore = soon, soon
 	}
+}
+
+// leakOverlap is an overlap, or what the policy for leaks says if that is less and there is a leak about.
+func (e *Engine) leakOverlap(rec *Record, overlap time.Duration, now time.Time) time.Duration {
+	rule := e.Bundles[rec.Bundle].Policy.Rule(events.KindLeak)
+	waits := slices.ContainsFunc(rec.Queue, func(w Waiting) bool { return w.Kind == events.KindLeak && !w.parked(now) })
+	if rule.Drain || !waits && rec.Rotation.Kind != events.KindLeak {
+		return overlap
+	}
+	return min(overlap, rule.Overlap)
 }
 
 // wakeUp makes Run look at its agenda now.

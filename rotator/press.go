@@ -146,20 +146,10 @@ func (p *press) missing(states []TargetState) {
 }
 
 func (p *press) parallel(ctx context.Context, states []TargetState, rest []int) {
-	gates := make(map[string]chan struct{})
-	for host, l := range p.facts.Limits {
-		gates[host] = make(chan struct{}, max(l.Parallel, 1))
-	}
-	var wg sync.WaitGroup
-	for _, i := range rest {
-		wg.Go(func() {
-			gate := gates[states[i].Ref.Host]
-			gate <- struct{}{}
-			defer func() { <-gate }()
-			states[i] = p.write(ctx, states[i], p.facts.Sights[i])
-		})
-	}
-	wg.Wait()
+	fan(len(rest), func(n int) string { return states[rest[n]].Ref.Host }, p.facts.Limits, func(n int) {
+		i := rest[n]
+		states[i] = p.write(ctx, states[i], p.facts.Sights[i])
+	})
 }
 
 // writeTries bounds the attempts on one target within a pass; longer pauses are the journal's.

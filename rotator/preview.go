@@ -14,6 +14,7 @@ type Preview struct {
 	Bundles  map[string]Bundle
 	Secrets  Secrets
 	Platform Platform
+	Home     Home
 	People   People // may be nil
 	Log      zerolog.Logger
 }
@@ -34,6 +35,6 @@ func (p Preview) Plan(ctx context.Context, bundle string, kind events.Kind) (Pla
 
 // Resolve returns the bundles that an event touches, as the service would find them.
 func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
-	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log}
+	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log, vault: p.Home}
 	return r.resolve(ctx, ev)
 }

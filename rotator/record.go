@@ -16,6 +16,9 @@ const RecordVersion = 1
 // ErrNewerRecord says that a journal record was written by a newer program; it is left alone.
 var ErrNewerRecord = errors.New("journal record is from a newer version of rotator")
 
+// ErrCrowded says that too many events wait for somebody's approval, or for their date; no further one is kept.
+var ErrCrowded = errors.New("too many events of this bundle wait for approval or for their date")
+
 // ErrBadRecord says that a journal record cannot be read; it is left alone, and its bundle waits for an operator.
 var ErrBadRecord = errors.New("journal record is damaged")
 
@@ -98,9 +101,11 @@ type Waiting struct {
 	NotBefore time.Time   `json:"not_before,omitzero"` // a departure in the future
 	Why       string      `json:"why"`                 // how the bundle was found
 	Severity  string      `json:"severity,omitempty"`
-	Proven    bool        `json:"proven,omitempty"` // the value itself has led here
-	Leaver    []string    `json:"leaver,omitempty"` // the logins to be ended
-	Held      string      `json:"held,omitempty"`   // why it waits for approval
+	Proven    bool        `json:"proven,omitempty"`  // the value itself has led here
+	Version   int         `json:"version,omitempty"` // KV version that has leaked, if it is known and not the newest
+	Like      int         `json:"like,omitempty"`    // further events that ask for the same
+	Leaver    []string    `json:"leaver,omitempty"`  // the logins to be ended
+	Held      string      `json:"held,omitempty"`    // why it waits for approval
 	Approval  *Approval   `json:"approval,omitempty"`
 }
 
@@ -157,7 +162,9 @@ type TargetState struct {
 const (
 	maxSeen    = 512
 	maxHistory = 20
-	maxEvents  = 256
+	maxEvents  = 256       // of one kind, of one rotation
+	maxAlike   = 64        // of one kind, in the queue
+	maxParked  = 128       // that wait for approval or for their date
 	maxRecord  = 512 << 10 // bytes
 
 	keptTargets = 50 // of an older receipt; a longer list is dropped
@@ -200,28 +207,60 @@ func (r *Record) Knows(event string) bool {
 }
 
 // Take puts an event into the record: into the running rotation when its minting began after the event was
-// stored - then what that rotation mints is newer than the event - and into the queue otherwise.
-// It reports whether anything changed; a known event changes nothing.
-func (r *Record) Take(w Waiting, now time.Time) bool {
+// stored - then what that rotation mints is newer than the event - or when what has leaked is just what the rotation replaces; and
+// into the queue otherwise. It reports whether anything changed; a known event changes nothing. ErrCrowded: it was not taken.
+func (r *Record) Take(w Waiting, now time.Time) (bool, error) {
 	if r.Knows(w.Event) {
-		return false
+		return false, nil
+	}
+	switch {
+	case r.joins(w):
+		w.Held, w.NotBefore = "", time.Time{} // what it asks for is being done
+		rot := r.Rotation
+		if rot.Events = together(rot.Events, w, maxEvents); w.Kind == events.KindLeak {
+			rot.Kind = w.Kind
+		}
+	case !w.parked(now):
+		r.Queue = together(r.Queue, w, maxAlike)
+	case count(r.Queue, func(o Waiting) bool { return o.parked(now) }) >= maxParked:
+		return false, ErrCrowded
+	default:
+		r.Queue = append(r.Queue, w)
 	}
 	r.Seen = append(r.Seen, SeenEvent{Event: w.Event, At: now})
 	if n := len(r.Seen) - maxSeen; n > 0 {
 		r.Seen = slices.Delete(r.Seen, 0, n)
 	}
-	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
-		w.Held, w.NotBefore = "", time.Time{} // what it asks for is being done
-		rot.Events = append(rot.Events, w)
-		if w.Kind == events.KindLeak {
-			rot.Kind = w.Kind
+	return true, nil
+}
+
+// joins reports whether the running rotation does what an event asks for.
+func (r *Record) joins(w Waiting) bool {
+	rot := r.Rotation
+	return rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && (rot.MintBegan.After(w.Stored) || w.Version > 0 && w.Version == rot.Base)
+}
+
+// parked reports an event that does not lead to a rotation now: it waits for approval, or for its date.
+func (w Waiting) parked(now time.Time) bool { return w.Held != "" || w.NotBefore.After(now) }
+
+// together adds an event to others; beyond the bound it is counted with one of its kind, which asks for the same rotation.
+func together(ws []Waiting, w Waiting, bound int) []Waiting {
+	alike := func(o Waiting) bool { return o.Kind == w.Kind && o.Held == "" && !o.NotBefore.After(w.NotBefore) }
+	if i := slices.IndexFunc(ws, alike); i >= 0 && count(ws, alike) >= bound {
+		ws[i].Like++
+		ws[i].Proven = ws[i].Proven || w.Proven
+		return ws
+	}
+	return append(ws, w)
+}
+
+func count[T any](list []T, which func(T) bool) (n int) {
+	for _, x := range list {
+		if which(x) {
+			n++
 		}
-		return true
 	}
-	if len(r.Queue) < maxEvents {
-		r.Queue = append(r.Queue, w)
-	}
-	return true
+	return n
 }
 
 // Due is the moment from which there is something to do for this record, and whether there is anything at all.

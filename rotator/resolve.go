@@ -12,21 +12,24 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/openwhisk-rotator/rotator/events"
-	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
 
 // A Hit is one bundle that an event touches, and how it was found.
 type Hit struct {
-	Bundle string
-	Why    string
-	Proven bool // by the value itself
+	Bundle  string
+	Why     string
+	Proven  bool // by the value itself
+	Version int  // KV version that holds the value, if it is not the newest
+	Retired bool // that version's generation was revoked long ago: there is nothing to rotate
 }
 
 // resolver finds the bundles an event is about. Only fingerprints need Vault.
 type resolver struct {
 	bundles map[string]Bundle
 	secrets Secrets
-	people  People // may be nil
+	people  People                             // may be nil
+	records func(bundle string) (Record, bool) // what the journal knows; may be nil
+	vault   Home
 	log     zerolog.Logger
 }
 
@@ -113,6 +116,11 @@ func (r *resolver) credential(ctx context.Context, c events.Credential) ([]Hit, 
 	if hits := r.byAction(c); len(hits) > 0 {
 		return hits, nil
 	}
+	if len(c.Fingerprints) > 0 {
+		if err := r.fixed(ctx, c.Fingerprints); err != nil {
+			return nil, err
+		}
+	}
 	if len(c.Fingerprints) > 0 && c.Vault == nil && c.Name == "" && c.Action == "" && c.PublicID == "" {
 		return nil, &UnmatchedError{Text: "no bundle matches the event by its fingerprints: no live value has one of them",
 			Remedy: "if the value was rotated away already (rotator status BUNDLE) nothing is left to do; otherwise name the bundle"}
@@ -147,29 +155,6 @@ func (r *resolver) byName(c events.Credential) []Hit {
 	return nil
 }
 
-// byPath matches the KV v2 path, with or without mount and the API's data/ segment, or a path credentials come from.
-func (r *resolver) byPath(c events.Credential) []Hit {
-	if c.Vault == nil {
-		return nil
-	}
-	full := path.Join(c.Vault.Mount, c.Vault.Path)
-	var hits []Hit
-	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
-		b := r.bundles[name]
-		mount, rest, _ := strings.Cut(b.Secret, "/")
-		if full != b.Secret && full != mount+"/data/"+rest {
-			continue
-		}
-		if key := c.Vault.Key; key != "" && !b.mintedKeys()[key] {
-			if _, composed := b.Compose[key]; !composed {
-				continue // a key that no rotation would change
-			}
-		}
-		hits = append(hits, Hit{Bundle: name, Why: "Vault path " + b.Secret + " named in the event"})
-	}
-	return hits
-}
-
 // byAction matches "/namespace/package/action" against the targets, whatever host holds the namespace.
 func (r *resolver) byAction(c events.Credential) []Hit {
 	parts := strings.SplitN(strings.TrimPrefix(c.Action, "/"), "/", 2)
@@ -183,68 +168,6 @@ func (r *resolver) byAction(c events.Credential) []Hit {
 		}
 	}
 	return hits
-}
-
-// byFingerprint compares with the values of the newest versions, in memory.
-func (r *resolver) byFingerprint(ctx context.Context, fps []events.Fingerprint) ([]Hit, error) {
-	key, err := r.secrets.Key(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
-	}
-	hits, err := r.byValue(ctx, func(set secret.Set) string {
-		if param := matching(key, fps, set); param != "" {
-			return "the fingerprint is that of " + param
-		}
-		return ""
-	})
-	for i := range hits {
-		hits[i].Proven = true
-	}
-	return hits, err
-}
-
-// byPublicID looks for the bundle that holds the id beside its secret: an access key id, a client id.
-func (r *resolver) byPublicID(ctx context.Context, id string) ([]Hit, error) {
-	return r.byValue(ctx, func(set secret.Set) string {
-		for _, name := range slices.Sorted(maps.Keys(set)) {
-			if text, ok := set[name].Text(); ok && text == id {
-				return "the id named in the event is that of " + name
-			}
-		}
-		return ""
-	})
-}
-
-// byValue reads the newest version of every bundle and asks why it is the one.
-func (r *resolver) byValue(ctx context.Context, why func(secret.Set) string) ([]Hit, error) {
-	var hits []Hit
-	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
-		s, err := r.secrets.Read(ctx, r.bundles[name].Secret, 0)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading bundle %s to compare values: %w", name, err)
-		}
-		if text := why(s.Set); text != "" {
-			hits = append(hits, Hit{Bundle: name, Why: text})
-		}
-	}
-	return hits, nil
-}
-
-func matching(key secret.Key, fps []events.Fingerprint, set secret.Set) string {
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		for _, fp := range fps {
-			if fp.Alg == "hmac-sha256" && fp.KeyID != key.ID() {
-				continue
-			}
-			if key.Matches(fp.Alg, fp.Value, set[name]) {
-				return name
-			}
-		}
-	}
-	return ""
 }
 
 // byPerson compares every identifier of the leaver with the holders. Leaving a team counts for the holders that name

@@ -97,9 +97,14 @@ func (s *Service) open(ctx context.Context, version string) error {
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
-		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
 	})
+}
+
+// home is the Vault that events have to mean, if they name one.
+func home(cfg *config.Config) rotator.Home {
+	return rotator.Home{Address: cfg.Vault.Address, Namespace: cfg.Vault.Namespace}
 }
 
 // ready reports whether events can be taken in and worked off right now.
@@ -190,7 +195,7 @@ func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotat
 	if err != nil {
 		return rotator.Preview{}, err
 	}
-	return rotator.Preview{Bundles: cfg.Bundles, Secrets: &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, Platform: platform,
+	return rotator.Preview{Bundles: cfg.Bundles, Secrets: &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, Platform: platform, Home: home(cfg),
 		People: newPeople(client, cfg.People), Log: log}, nil
 }
 
