@@ -33,7 +33,8 @@ func (e *Engine) apply(ctx context.Context, c *cursor) *pause {
 }
 
 // commit journals that every target is verified: from here on only forward. What is dead already needs no overlap, but
-// a PUT of other values that may still arrive is waited for in any case, and looked for afterwards.
+// a PUT of other values that may still arrive is waited for in any case. Without an overlap the next look follows at once: while the last
+// target was written, a deploy may have overwritten the first.
 func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p *press) *pause {
 	if p.facts.Work == nil && !p.rot.Contained && !p.rot.Reapply { // whoever planned it is gone
 		if err := e.work(ctx, &p.facts); err != nil {
@@ -60,13 +61,11 @@ func (e *Engine) commit(ctx context.Context, c *cursor, states []TargetState, p 
 				r.Rotation.warn(t.Ref.String() + ": " + t.Dropped)
 			}
 		}
-		if !ends.After(now) && !late.After(p.began) {
-			r.State = Revoking
-			return
-		}
 		r.State = Draining
-		r.Rotation.DrainEnds, r.NotBefore = ends, ends
-		r.Owner, r.LeaseUntil = "", time.Time{}
+		r.Rotation.DrainEnds, r.NotBefore = ends, time.Time{}
+		if ends.After(now) {
+			r.NotBefore, r.Owner, r.LeaseUntil = ends, "", time.Time{}
+		}
 	})
 	if err != nil {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"github.com/openwhisk-rotator/rotator/events"
 )
 
+// errNeighbour says that it is another bundle's turn.
+var errNeighbour = errors.New("waiting")
+
 // begin plans a claimed rotation and journals the intent to mint. A crash anywhere before that leaves nothing but,
 // at most, an anchor that owns nothing and dies by itself.
 func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
@@ -22,9 +26,8 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	if busy, err := e.neighbourBusy(ctx, c.bundle); err != nil {
 		return e.retry(c, err)
 	} else if busy != "" {
-		wait := 200*time.Millisecond + rand.N(time.Second)
-		e.Log.Info().Str("bundle", c.bundle.Name).Str("neighbour", busy).Msg("waiting: a bundle that shares a target is being rotated")
-		return &pause{until: e.Now().Add(wait)}
+		wait := 200*time.Millisecond + rand.N(time.Second) + min(e.Now().Sub(rec.Rotation.Started)/20, time.Minute)
+		return &pause{until: e.Now().Add(wait), why: fmt.Errorf("%w: bundle %s, which shares a target, is being rotated", errNeighbour, busy)}
 	}
 	facts, err := e.gather(ctx, c.bundle, c.bundle.Policy.Rule(rec.Rotation.Kind))
 	if err != nil {
@@ -148,27 +151,33 @@ func (e *Engine) gather(ctx context.Context, b Bundle, rule Rule) (Facts, error)
 		}
 		f.Neighbours[n.Name] = Neighbour{Keys: slices.Collect(maps.Keys(other.Set)), Targets: n.Targets}
 	}
-	if f.Sights, err = e.look(ctx, b.Targets, f.Limits); err != nil {
-		return f, err
+	f.Sights = e.look(ctx, b.Targets, f.Limits, func(Ref) error { return nil })
+	for _, s := range f.Sights {
+		if err := s.passing(); err != nil {
+			return f, fmt.Errorf("reading %s: %w", s.Target.Ref, err)
+		}
 	}
 	return f, e.work(ctx, &f)
 }
 
-// look observes targets, a bounded number at a time per host. What a target lacks is in its Sight; only
-// failures that pass by themselves end up as the error.
-func (e *Engine) look(ctx context.Context, targets []Target, limits map[string]Limits) ([]Sight, error) {
+// look observes targets, a bounded number at a time per host, but for those that have an error already. What a target lacks is in its
+// Sight. A host that has answered nothing but failures is not asked for all of them.
+func (e *Engine) look(ctx context.Context, targets []Target, limits map[string]Limits, known func(Ref) error) []Sight {
 	sights := make([]Sight, len(targets))
 	seen := new(Seen)
+	health := newHealth()
 	fan(len(targets), func(i int) string { return targets[i].Host }, limits, func(i int) {
-		o, err := e.Platform.Observe(ctx, targets[i].Ref, seen)
-		sights[i] = Sight{Target: targets[i], Observed: o, Err: err}
-	})
-	for _, s := range sights {
-		if s.Err != nil && !errors.Is(s.Err, ErrNotFound) && !errors.Is(s.Err, ErrPermanent) {
-			return sights, fmt.Errorf("reading %s: %w", s.Target.Ref, s.Err)
+		t := targets[i]
+		sights[i] = Sight{Target: t, Err: known(t.Ref)}
+		if sights[i].Err == nil {
+			sights[i].Err = health.of(t.Host)
 		}
-	}
-	return sights, nil
+		if sights[i].Err == nil {
+			sights[i].Observed, sights[i].Err = e.Platform.Observe(ctx, t.Ref, seen)
+			health.note(t.Host, sights[i].passing())
+		}
+	})
+	return sights
 }
 
 // neighbours lists the bundles that share a target with b, by name.
@@ -216,15 +225,46 @@ func (e *Engine) neighbourBusy(ctx context.Context, b Bundle) (string, error) {
 	return "", nil
 }
 
-// refuse ends a rotation that has had no effect.
+// refuse ends a rotation that has had no effect. A leak is not over with that, because what leaked is still in use.
 func (e *Engine) refuse(ctx context.Context, c *cursor, refusals []Refusal) *pause {
-	rot := c.record().Rotation
+	rec := c.record()
+	rot := rec.Rotation
 	if rot.Contained {
 		return e.quarantine(ctx, c, "contained, but it cannot go forward: "+(&RefusedError{refusals}).Error())
+	}
+	if rot.Kind == events.KindLeak && rot.Asked != Undo {
+		return e.insist(ctx, c, &RefusedError{refusals})
 	}
 	e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("reason", (&RefusedError{refusals}).Error()).Msg("refused; nothing was changed")
 	receipt := c.receipt(events.ResultRefused)
 	receipt.Refusals = refusals
 	receipt.Reason = (&RefusedError{refusals}).Error()
 	return e.finish(ctx, c, receipt)
+}
+
+// insist raises at once what keeps a leak from being rotated, and plans again: somebody may mend it. At the deadline it is contained, see late,
+// or held for an operator.
+func (e *Engine) insist(ctx context.Context, c *cursor, why *RefusedError) *pause {
+	rec := c.record()
+	rot := rec.Rotation
+	rule := c.bundle.Policy.Rule(rot.Kind)
+	patience := cmp.Or(rule.ContainWithin, DefaultPatience)
+	if rule.AfterFailure != Contain && e.Now().After(rot.deadline(patience, rot.Started)) {
+		return e.quarantine(ctx, c, why.Error())
+	}
+	if !rot.Alarmed {
+		receipt := c.receipt(events.ResultDelayed)
+		receipt.Refusals = why.Refusals
+		if err := e.raiseReceipt(ctx, c, receipt, "refused so far: "+why.Error()); err != nil {
+			return e.retry(c, err)
+		}
+		if err := c.move(ctx, func(r *Record) { r.Rotation.Alarmed = true }); err != nil {
+			return &pause{until: e.Now().Add(e.Backoff), why: err}
+		}
+		e.Log.Error().Str("bundle", c.bundle.Name).Str("rotation", rot.ID).Str("reason", why.Error()).Msg("a leak cannot be rotated; nothing was changed so far, and it is tried again")
+	}
+	if rec.State == Minting {
+		return e.backToClaimed(ctx, c, why)
+	}
+	return e.retry(c, why)
 }

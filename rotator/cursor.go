@@ -35,6 +35,8 @@ type run struct {
 	base   *Snapshot
 	facts  *Facts
 	minted bool // this process wrote the staged version from these facts
+
+	verified bool // this process has seen every target hold what it should, and went straight on to revoke
 }
 
 // claim takes the record over, or returns nil when there is nothing to do for this replica.

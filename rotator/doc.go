@@ -26,7 +26,8 @@
 //   - In Applying: the whole pass is made again from exactly the journalled version; targets that hold it already
 //     get no PUT.
 //   - In Draining: the end of the drain is in the journal; nobody sleeps for it.
-//   - In Revoking: revoking is idempotent; it is repeated until Vault says the generation is gone and the probe fails.
+//   - In Revoking: every target is looked at again, because nobody knows what happened meanwhile; what was overwritten is applied again.
+//     Revoking is idempotent; it is repeated until Vault says the generation is gone and the probe fails.
 //
 // The code that resumes is the code that runs every time: each step works from the record alone, and what the
 // process happens to know beyond it only saves round trips.
@@ -34,7 +35,7 @@
 // # Guarantees
 //
 // The promises P1 to P9 of the README. Planning ([Planned]) is pure: it turns observed facts into writes, by name,
-// or into refusals with a reason out of a closed set. A refused rotation has had no effect.
+// or into refusals with a reason out of a closed set. A refused rotation has had no effect; that of a leak is tried again until its deadline.
 //
 // # What an event may do
 //

@@ -75,10 +75,7 @@ func (e *Engine) drifts(ctx context.Context, b Bundle, rec Record, versions map[
 	if len(suspects) == 0 {
 		return out, nil
 	}
-	facts, err := e.glance(ctx, b, b.Policy.Rule(events.KindManual))
-	if err != nil {
-		return out, err
-	}
+	facts := e.glance(ctx, b, b.Policy.Rule(events.KindManual), nil)
 	live, err := e.Secrets.Read(ctx, b.Secret, rec.Live.Version)
 	if err != nil {
 		return out, fmt.Errorf("reading version %d of bundle %s: %w", rec.Live.Version, b.Name, err)
@@ -86,6 +83,9 @@ func (e *Engine) drifts(ctx context.Context, b Bundle, rec Record, versions map[
 	for _, s := range facts.Sights {
 		if !suspects[s.Target.Ref] || errors.Is(s.Err, ErrNotFound) {
 			continue
+		}
+		if err := s.passing(); err != nil {
+			return out, fmt.Errorf("reading %s: %w", s.Target.Ref, err)
 		}
 		if text := drifted(facts, s, live, rec); text != "" {
 			out = append(out, Drift{Bundle: b.Name, Target: s.Target.Ref, Text: text})

@@ -64,7 +64,11 @@ func (e *Engine) drive(ctx context.Context, name string) {
 			if p = e.late(stepCtx, c, p); p == nil {
 				continue // contained: on it goes
 			}
-			log.Warn().Str("rotation", rec.Rotation.ID).Str("state", string(rec.State)).Err(p.why).Time("again", p.until).Msg("cannot go on now; will try again")
+			level := zerolog.WarnLevel
+			if errors.Is(p.why, errNeighbour) {
+				level = zerolog.InfoLevel
+			}
+			log.WithLevel(level).Str("rotation", rec.Rotation.ID).Str("state", string(rec.State)).Err(p.why).Time("again", p.until).Msg("cannot go on now; will try again")
 		}
 		e.keep(stepCtx, c)
 		e.giveBack(ctx, c, *p)

@@ -31,10 +31,10 @@ func (e *UnmatchedError) DeadLetter() (reason, remedy string) {
 // delivery. The same event again changes nothing. stored is when the stream stored it. A record that cannot be read
 // holds up its own bundle only: the others take the event, and the error brings it back for the one.
 func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
-	hits, err := e.resolver.resolve(ctx, ev)
-	if err != nil {
-		e.suspect(ev, stored, err)
-		return err
+	hits, later := e.resolver.resolve(ctx, ev)
+	if later != nil && len(hits) == 0 {
+		e.suspect(ev, stored, later)
+		return later
 	}
 	lastHour := 0
 	if e.Gate.PerHour > 0 {
@@ -86,7 +86,7 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		}
 		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Str("held", w.Held).Msg("event accepted")
 	}
-	if unread == nil { // what can be read again comes back, and is refused then
+	if unread = errors.Join(unread, later); unread == nil { // what can be read again comes back, and is refused then
 		return full
 	}
 	return unread

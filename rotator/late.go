@@ -22,14 +22,14 @@ func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
 		patience = DefaultPatience
 	}
 	now := e.Now()
-	overdue := now.After(rot.Started.Add(patience))
+	overdue := now.After(rot.since().Add(patience))
 	if overdue && rot.containable(rec.State) && rule.AfterFailure == Contain {
 		return e.decideContain(ctx, c, p)
 	}
 	if rot.Alarmed || !overdue && !errors.Is(p.why, ErrIrrevocable) {
 		return p
 	}
-	why := fmt.Sprintf("it is %s since %s: %v", rec.State, rot.Started.UTC().Format(time.RFC3339), p.why)
+	why := fmt.Sprintf("it is %s, for events since %s: %v", rec.State, rot.since().UTC().Format(time.RFC3339), p.why)
 	if err := e.alarm(ctx, c, events.ResultDelayed, why); err != nil {
 		return p
 	}
@@ -57,7 +57,10 @@ func (e *Engine) decideContain(ctx context.Context, c *cursor, p *pause) *pause 
 
 // alarm publishes what a rotation raises on its way.
 func (e *Engine) alarm(ctx context.Context, c *cursor, result, why string) error {
-	receipt := c.receipt(result)
+	return e.raiseReceipt(ctx, c, c.receipt(result), why)
+}
+
+func (e *Engine) raiseReceipt(ctx context.Context, c *cursor, receipt Receipt, why string) error {
 	receipt.Reason, receipt.Finished = why, e.Now()
 	if err := e.Outbox.Outcome(ctx, receipt.Outcome(c.bundle.Name)); err != nil {
 		return fmt.Errorf("publishing the alarm: %w", err)
@@ -67,7 +70,28 @@ func (e *Engine) alarm(ctx context.Context, c *cursor, result, why string) error
 
 // containable reports a leak that still has its old generation, on its way forward.
 func (rot *Rotation) containable(s State) bool {
-	return rot.Kind == events.KindLeak && !rot.Contained && !rot.Back && slices.Contains([]State{Claimed, Minting, Applying}, s)
+	return rot.Kind == events.KindLeak && !rot.Contained && !rot.Back && slices.Contains([]State{Claimed, Minting, Applying, Draining, Revoking}, s)
+}
+
+// since is the moment from which the time that a policy allows is counted: of a leak that of its first event, however long it had to wait for
+// another rotation, and of everything else that of the rotation.
+func (rot *Rotation) since() time.Time {
+	first := rot.Started
+	for _, w := range rot.Events {
+		if at := w.since(); w.Kind == events.KindLeak && at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// since is when an event could first have been worked on.
+func (w Waiting) since() time.Time {
+	at := later(w.Stored, w.NotBefore)
+	if w.Approval != nil {
+		at = later(at, w.Approval.At)
+	}
+	return at
 }
 
 // contain revokes the old generation although targets are missing, raises the alarm, and goes on forward. It may come

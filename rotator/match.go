@@ -196,22 +196,26 @@ func (r *resolver) byPublicID(ctx context.Context, id string) ([]Hit, error) {
 	})
 }
 
-// byValue reads the newest version of every bundle and asks why it is the one.
-func (r *resolver) byValue(ctx context.Context, why func(Bundle, secret.Set) string) ([]Hit, error) {
-	var hits []Hit
+// byValue reads the newest version of every bundle and asks why it is the one. A bundle that cannot be read does not hide the others: the
+// hits come with the error, if waiting may cure it; and if not, the log says so.
+func (r *resolver) byValue(ctx context.Context, why func(Bundle, secret.Set) string) (hits []Hit, err error) {
 	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
-		s, err := r.secrets.Read(ctx, r.bundles[name].Secret, 0)
-		if errors.Is(err, ErrNotFound) {
+		s, rerr := r.secrets.Read(ctx, r.bundles[name].Secret, 0)
+		switch {
+		case errors.Is(rerr, ErrNotFound):
 			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading bundle %s to compare values: %w", name, err)
+		case errors.Is(rerr, ErrPermanent):
+			r.log.Error().Err(rerr).Str("bundle", name).Msg("this bundle cannot be read, so nothing can be compared with its values; run: rotator check")
+			continue
+		case rerr != nil:
+			err = fmt.Errorf("reading bundle %s to compare values: %w", name, rerr)
+			continue
 		}
 		if text := why(r.bundles[name], s.Set); text != "" {
 			hits = append(hits, Hit{Bundle: name, Why: text})
 		}
 	}
-	return hits, nil
+	return hits, err
 }
 
 // matching names the first key, of those that count, whose value has one of the fingerprints.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
 
@@ -61,7 +62,7 @@ func (e *Engine) staged(ctx context.Context, c *cursor, gen Generation, fresh bo
 		r.Rotation.New = gen
 		r.Rotation.Desired = gen.Version
 		r.Rotation.Attempts = 0
-		r.Rotation.Deadline = e.Now().Add(patience)
+		r.Rotation.Deadline = r.Rotation.deadline(patience, e.Now())
 		r.Rotation.step("staged", e.Now())
 	})
 	if err != nil {
@@ -70,6 +71,14 @@ func (e *Engine) staged(ctx context.Context, c *cursor, gen Generation, fresh bo
 	c.run.minted = fresh
 	e.Log.Info().Str("bundle", c.bundle.Name).Str("rotation", c.record().Rotation.ID).Int("version", gen.Version).Msg("minted, tested and staged")
 	return nil
+}
+
+// deadline of failing targets: of a leak it counts from the event, with time for a few attempts.
+func (rot *Rotation) deadline(patience time.Duration, now time.Time) time.Time {
+	if rot.Kind != events.KindLeak {
+		return now.Add(patience)
+	}
+	return later(rot.since().Add(patience), now.Add(min(patience, time.Minute)))
 }
 
 // candidate mints every credential and returns the full bundle as it is to be.
@@ -179,6 +188,7 @@ func (e *Engine) stage(ctx context.Context, c *cursor, candidate secret.Set, gen
 	rec := c.record()
 	minted := c.bundle.mintedKeys()
 	next := Snapshot{Version: c.run.base.Version, Set: candidate, Marker: Marker{Rotation: rec.Rotation.ID, Epoch: rec.Epoch, Handles: gen.Handles}}
+	lost := false
 	for range 5 {
 		if err := c.held(); err != nil {
 			return 0, err
@@ -188,8 +198,12 @@ func (e *Engine) stage(ctx context.Context, c *cursor, candidate secret.Set, gen
 			return version, nil
 		}
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknown) {
+			if lost { // an earlier write may land yet: only a fence can tell
+				return 0, fmt.Errorf("%v: %w", err, ErrUnknown)
+			}
 			return 0, err
 		}
+		lost = lost || errors.Is(err, ErrUnknown)
 		head, rerr := e.Secrets.Read(ctx, c.bundle.Secret, 0)
 		switch {
 		case rerr != nil:

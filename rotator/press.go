@@ -19,7 +19,6 @@ type press struct {
 	set   secret.Set
 	key   secret.Key
 	rot   Rotation
-	began time.Time // when the first of the targets was looked at, at the earliest
 
 	mu      sync.Mutex
 	errs    map[Ref]error
@@ -31,17 +30,12 @@ type press struct {
 func (e *Engine) press(ctx context.Context, c *cursor) (*press, error) {
 	if c.run.minted && c.run.facts != nil {
 		c.run.minted = false // for one pass; later ones look again
-		return e.pressWith(ctx, c, *c.run.facts, c.record().Rotation.Started)
+		return e.pressWith(ctx, c, *c.run.facts)
 	}
-	began := e.Now()
-	facts, err := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(c.record().Rotation.Kind))
-	if err != nil {
-		return nil, err
-	}
-	return e.pressWith(ctx, c, facts, began)
+	return e.pressWith(ctx, c, e.glance(ctx, c.bundle, c.bundle.Policy.Rule(c.record().Rotation.Kind), c.record().Rotation.abandoned))
 }
 
-func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts, began time.Time) (*press, error) {
+func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts) (*press, error) {
 	rot := c.record().Rotation
 	desired, err := e.Secrets.Read(ctx, c.bundle.Secret, rot.Desired)
 	if err != nil {
@@ -51,7 +45,7 @@ func (e *Engine) pressWith(ctx context.Context, c *cursor, facts Facts, began ti
 	if err != nil {
 		return nil, fmt.Errorf("reading the fingerprint key: %w", err)
 	}
-	return &press{e: e, c: c, facts: facts, set: desired.Set, key: key, rot: *rot, began: began, errs: make(map[Ref]error)}, nil
+	return &press{e: e, c: c, facts: facts, set: desired.Set, key: key, rot: *rot, errs: make(map[Ref]error)}, nil
 }
 
 // compose builds the PUT for one target from the desired version.
@@ -60,19 +54,37 @@ func (p *press) compose(s Sight) (composed, Stamp) {
 	return compose(s.Target, p.c.bundle.Name, p.set, s.Observed, expected(p.facts, s, p.set), stamp), stamp
 }
 
-// glance is gather without the bundle: targets and limits only.
-func (e *Engine) glance(ctx context.Context, b Bundle, rule Rule) (Facts, error) {
+// glance is gather without the bundle: targets and limits only. What cannot be read is in its Sight: one host that is away must not
+// keep the others from being written, or a failure from being decided on. skip names targets that need no look.
+func (e *Engine) glance(ctx context.Context, b Bundle, rule Rule, skip func(Ref) bool) Facts {
 	f := Facts{Bundle: b, Rule: rule, Zombie: e.Zombie, Limits: make(map[string]Limits)}
+	away := make(map[string]error)
 	for _, t := range b.Targets {
+		if _, ok := f.Limits[t.Host]; ok || away[t.Host] != nil {
+			continue
+		}
 		l, err := e.Platform.Limits(ctx, t.Host)
 		if err != nil {
-			return f, fmt.Errorf("reading the limits of host %s: %w", t.Host, err)
+			away[t.Host] = fmt.Errorf("reading the limits of host %s: %w", t.Host, err)
+			continue
 		}
 		f.Limits[t.Host] = l
 	}
-	var err error
-	f.Sights, err = e.look(ctx, b.Targets, f.Limits)
-	return f, err
+	f.Sights = e.look(ctx, b.Targets, f.Limits, func(r Ref) error {
+		if skip != nil && skip(r) {
+			return errSkipped
+		}
+		return away[r.Host]
+	})
+	return f
+}
+
+// errSkipped stands for a target that nobody wants to see.
+var errSkipped = errors.New("not looked at")
+
+// abandoned reports a target that an operator goes on without.
+func (rot *Rotation) abandoned(r Ref) bool {
+	return slices.ContainsFunc(rot.Targets, func(t TargetState) bool { return t.Ref == r && t.Dropped != "" && t.Missing.IsZero() })
 }
 
 // all writes packages first, then actions - one alone, as the canary - and triggers last, because that is the order
@@ -94,10 +106,10 @@ func (p *press) all(ctx context.Context) []TargetState {
 		for canary && len(rest) > 0 {
 			first := rest[0]
 			states[first] = p.write(ctx, states[first], p.facts.Sights[first])
-			if states[first].After == "" && !errors.Is(p.errs[states[first].Ref], ErrNotFound) {
+			if states[first].After == "" && !errors.Is(p.errs[states[first].Ref], ErrNotFound) && p.facts.Sights[first].passing() == nil {
 				return states
 			}
-			canary = states[first].After == "" // a target that is gone warns of nothing
+			canary = states[first].After == "" // a target that is gone, or its host away, warns of nothing
 			rest = rest[1:]
 		}
 		p.parallel(ctx, states, rest)
@@ -107,13 +119,16 @@ func (p *press) all(ctx context.Context) []TargetState {
 
 // begin keeps what the rotation knows of a target: the version when it first saw it, and whether it goes on without.
 func (p *press) begin(s Sight) TargetState {
-	state := TargetState{Ref: s.Target.Ref, Before: s.Observed.Version}
+	state := TargetState{Ref: s.Target.Ref, Before: s.Observed.Version, Holds: stamps(s.Observed.Annotations)[p.c.bundle.Name].Version}
 	for _, t := range p.rot.Targets {
 		if t.Ref != s.Target.Ref {
 			continue
 		}
 		if t.Before != "" {
 			state.Before = t.Before
+		}
+		if s.Err == nil && t.After == s.Observed.Version {
+			state.After = t.After // by an earlier pass
 		}
 		state.Missing = t.Missing
 		if t.Missing.IsZero() { // an operator's word stays; what was missing may have come back
@@ -157,6 +172,9 @@ const writeTries = 4
 
 // write brings one target to the desired version and verifies it.
 func (p *press) write(ctx context.Context, state TargetState, s Sight) TargetState {
+	if err := s.passing(); err != nil { // it was just looked at: the next pass comes soon
+		return p.failed(state, err)
+	}
 	var err error
 	for try := range writeTries {
 		if try > 0 {
@@ -170,19 +188,23 @@ func (p *press) write(ctx context.Context, state TargetState, s Sight) TargetSta
 		}
 		var version string
 		if version, err = p.once(ctx, s, try); err == nil {
-			state.After, state.Failure = version, ""
+			state.After, state.Holds, state.Failure = version, p.rot.Desired, ""
 			return state
 		}
 		if errors.Is(err, ErrPermanent) || errors.Is(err, ErrNotFound) || errors.Is(err, errLost) {
 			break
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err == nil {
 		err = context.Cause(ctx)
 	}
-	p.errs[s.Target.Ref] = err
+	return p.failed(state, err)
+}
+
+func (p *press) failed(state TargetState, err error) TargetState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errs[state.Ref] = err
 	state.After, state.Failure = "", fmt.Sprint(err)
 	return state
 }
@@ -233,6 +255,14 @@ func (p *press) restart(ctx context.Context, s Sight, c composed, version string
 		return nil
 	}
 	return p.touch(ctx, s)
+}
+
+// passing is why a target could not be looked at, if that may pass by itself.
+func (s Sight) passing() error {
+	if s.Err == nil || errors.Is(s.Err, ErrNotFound) || errors.Is(s.Err, ErrPermanent) {
+		return nil
+	}
+	return s.Err
 }
 
 func kindOf(err error) error {

@@ -53,7 +53,7 @@ func moves(s State) []State {
 	case Draining:
 		return []State{Draining, Applying, RollingBack, Revoking, Quarantined}
 	case Revoking:
-		return []State{Revoking, Idle, Quarantined}
+		return []State{Revoking, Applying, RollingBack, Idle, Quarantined}
 	case Quarantined:
 		return []State{Quarantined, Claimed, Applying, RollingBack, Draining, Revoking, Idle}
 	}
@@ -122,9 +122,10 @@ type Rotation struct {
 	Events    []Waiting            `json:"events"`
 	Started   time.Time            `json:"started"`
 	MintBegan time.Time            `json:"mint_began,omitzero"`
-	Base      int                  `json:"base"`              // KV version before
-	Attempt   int                  `json:"attempt,omitempty"` // mintings that were undone
-	Anchor    string               `json:"anchor,omitempty"`  // accessor, journalled before anything is minted under it
+	Base      int                  `json:"base"`               // KV version before
+	Attempt   int                  `json:"attempt,omitempty"`  // mintings that were undone
+	Rejected  int                  `json:"rejected,omitempty"` // candidates that a backend did not accept
+	Anchor    string               `json:"anchor,omitempty"`   // accessor, journalled before anything is minted under it
 	New       Generation           `json:"new"`
 	Old       Generation           `json:"old"`
 	Back      bool                 `json:"back,omitempty"` // rolling back: New is to be revoked, Old stays
@@ -152,6 +153,7 @@ type TargetState struct {
 	Ref     Ref    `json:"target"`
 	Before  string `json:"before,omitempty"`  // version before the PUT
 	After   string `json:"after,omitempty"`   // version of the PUT; empty: not written yet
+	Holds   int    `json:"holds,omitempty"`   // KV version of what it holds, by its annotation
 	Failure string `json:"failure,omitempty"` // why it could not be written
 
 	Missing time.Time `json:"missing,omitzero"`  // since when the host says that it does not exist

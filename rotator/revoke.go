@@ -18,18 +18,10 @@ func (e *Engine) drain(ctx context.Context, c *cursor) *pause {
 	if e.Now().Before(rot.DrainEnds) {
 		return &pause{until: rot.DrainEnds}
 	}
-	drifted, err := e.drifted(ctx, c)
-	if err != nil {
-		return e.retry(c, err)
+	if p, verified := e.verify(ctx, c); !verified {
+		return p
 	}
-	if len(drifted) > 0 {
-		e.Log.Warn().Str("bundle", c.bundle.Name).Strs("targets", drifted).Msg("targets were overwritten by somebody else; applying again")
-		if rot.Redone >= maxRedone {
-			return e.quarantine(ctx, c, "somebody keeps overwriting "+names(drifted)+"; stop that deploy, then resume")
-		}
-		return e.again(ctx, c, drifted)
-	}
-	err = c.move(ctx, func(r *Record) {
+	err := c.move(ctx, func(r *Record) {
 		r.State = Revoking
 		r.NotBefore = time.Time{}
 		r.Rotation.step("verified", e.Now())
@@ -40,26 +32,44 @@ func (e *Engine) drain(ctx context.Context, c *cursor) *pause {
 	return nil
 }
 
+// verify looks at every target once more. One that somebody has overwritten is written again, also when the revocation has begun: what it
+// holds may be dead already. Nobody can tell what happened since another process looked, so that one's word does not count.
+func (e *Engine) verify(ctx context.Context, c *cursor) (p *pause, verified bool) {
+	drifted, err := e.drifted(ctx, c)
+	switch {
+	case err != nil:
+		return e.retry(c, err), false
+	case len(drifted) == 0:
+		c.run.verified = true
+		return nil, true
+	}
+	e.Log.Warn().Str("bundle", c.bundle.Name).Strs("targets", drifted).Msg("targets were overwritten by somebody else; applying again")
+	if c.record().Rotation.Redone >= maxRedone {
+		return e.quarantine(ctx, c, "somebody keeps overwriting "+names(drifted)+"; stop that deploy, then resume"), false
+	}
+	return e.again(ctx, c, drifted), false
+}
+
 // drifted lists the targets that no longer hold the desired version. One whose version is still that of our PUT
 // was not written since; only the others are compared by value.
 func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 	rot := c.record().Rotation
-	facts, err := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(rot.Kind))
-	if err != nil {
-		return nil, err
-	}
+	facts := e.glance(ctx, c.bundle, c.bundle.Policy.Rule(rot.Kind), rot.abandoned)
 	suspects := slices.DeleteFunc(slices.Clone(facts.Sights), func(s Sight) bool {
-		return slices.ContainsFunc(rot.Targets, func(t TargetState) bool { return t.Ref == s.Target.Ref && t.settled(s) })
+		return slices.ContainsFunc(rot.Targets, func(t TargetState) bool { return t.Ref == s.Target.Ref && t.settled(s, c.bundle.Name, rot) })
 	})
 	if len(suspects) == 0 {
 		return nil, nil
 	}
-	p, err := e.pressWith(ctx, c, facts, e.Now())
+	p, err := e.pressWith(ctx, c, facts)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, s := range suspects {
+		if err := s.passing(); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", s.Target.Ref, err)
+		}
 		if s.Err == nil {
 			composed, stamp := p.compose(s)
 			if composed.holds(s.Observed, c.bundle.Name, stamp) {
@@ -72,12 +82,14 @@ func (e *Engine) drifted(ctx context.Context, c *cursor) ([]string, error) {
 }
 
 // settled reports whether a target needs no look at its values: nobody has written since our PUT, or the rotation goes
-// on without it - unless it was deleted and is back.
-func (t TargetState) settled(s Sight) bool {
+// on without it - unless it was deleted and is back. The version alone does not tell: one that was deleted and deployed anew counts from
+// the beginning. A target that needed no PUT on the way back has no stamp of this rotation.
+func (t TargetState) settled(s Sight, bundle string, rot *Rotation) bool {
 	if t.Dropped != "" {
 		return t.Missing.IsZero() || errors.Is(s.Err, ErrNotFound)
 	}
-	return s.Err == nil && t.After == s.Observed.Version
+	stamp := stamps(s.Observed.Annotations)[bundle]
+	return s.Err == nil && t.After == s.Observed.Version && (rot.Back || rot.Reapply || stamp.Rotation == rot.ID && stamp.Version == rot.Desired)
 }
 
 // maxRedone bounds how often overwritten targets are applied again before an operator is asked.
@@ -114,6 +126,11 @@ func (e *Engine) revoke(ctx context.Context, c *cursor) *pause {
 		result = events.ResultReapplied
 	case rot.Contained:
 		result = events.ResultContained
+	}
+	if !c.run.verified && !rot.Contained { // after containment it is dead already
+		if p, verified := e.verify(ctx, c); !verified {
+			return p
+		}
 	}
 	if err := c.held(); err != nil {
 		return &pause{until: e.Now(), why: err}

@@ -1,6 +1,11 @@
 package rotator
 
-import "context"
+import (
+	"context"
+	"maps"
+
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
+)
 
 // rollBack journals the intent; stageBack does it.
 func (e *Engine) rollBack(ctx context.Context, c *cursor, why string) *pause {
@@ -39,7 +44,11 @@ func (e *Engine) stageBack(ctx context.Context, c *cursor) *pause {
 		if err := c.held(); err != nil {
 			return &pause{until: e.Now(), why: err}
 		}
-		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: base.Set, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles}})
+		previous, err := c.bundle.before(head.Set, base.Set)
+		if err != nil {
+			return e.retry(c, err)
+		}
+		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: previous, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles}})
 		if err != nil {
 			return e.retry(c, err) // look again: the answer may have been lost
 		}
@@ -52,6 +61,19 @@ func (e *Engine) stageBack(ctx context.Context, c *cursor) *pause {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}
 	}
 	return nil
+}
+
+// before is the newest set with the previous values of what was minted; what somebody else has changed meanwhile stays changed.
+func (b Bundle) before(head, base secret.Set) (secret.Set, error) {
+	set := maps.Clone(head)
+	for key := range b.mintedKeys() {
+		if v, had := base[key]; had {
+			set[key] = v
+		} else {
+			delete(set, key)
+		}
+	}
+	return Rebuild(b, set)
 }
 
 func backOf(rotation string) string { return rotation + "-back" }

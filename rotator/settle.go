@@ -18,11 +18,11 @@ func (e *Engine) abandon(ctx context.Context, c *cursor, gen Generation, why err
 	if err := e.Revoker.Revoke(ctx, gen.Handles); err != nil { // by name too: a lease may have outlived its anchor
 		return e.retry(c, err)
 	}
-	if errors.Is(why, ErrUnknown) || errors.Is(why, ErrUnavailable) {
-		return e.retry(c, why) // settled on the next attempt
-	}
 	if err := e.abort(ctx, c); err != nil {
 		return e.retry(c, err)
+	}
+	if errors.Is(why, ErrUnknown) || errors.Is(why, ErrUnavailable) { // nobody has tried to commit, so no fence is needed
+		return e.backToClaimed(ctx, c, why)
 	}
 	if refused, ok := errors.AsType[*RefusedError](why); ok {
 		return e.refuse(ctx, c, refused.Refusals)
@@ -30,7 +30,7 @@ func (e *Engine) abandon(ctx context.Context, c *cursor, gen Generation, why err
 	if errors.Is(why, ErrPermanent) || errors.Is(why, ErrNotFound) {
 		return e.refuse(ctx, c, []Refusal{{Reason: NoPermission, Text: why.Error(), Remedy: "correct the path or the policy in Vault; run: rotator check"}})
 	}
-	if c.record().Rotation.Attempts+1 >= maxCandidates {
+	if c.record().Rotation.Rejected+1 >= maxCandidates {
 		return e.refuse(ctx, c, []Refusal{{Reason: ProbeFailed, Text: why.Error(), Remedy: "correct the probe, or the role in Vault that mints the credential"}})
 	}
 	return e.backToClaimed(ctx, c, why)
@@ -42,6 +42,9 @@ func (e *Engine) backToClaimed(ctx context.Context, c *cursor, why error) *pause
 	err := c.move(ctx, func(r *Record) {
 		r.State = Claimed
 		r.Rotation.Attempt++
+		if errors.Is(why, ErrRejected) {
+			r.Rotation.Rejected++
+		}
 		r.Rotation.Anchor, r.Rotation.Base, r.Rotation.MintBegan = "", 0, time.Time{}
 		r.Rotation.Old, r.Rotation.New = Generation{}, Generation{}
 	})

@@ -126,6 +126,9 @@ func (f *follower) step(rec rotator.Record) (events.Outcome, bool) {
 	if rec.State == rotator.Quarantined && rec.Rotation != nil {
 		return rotator.Receipt{Rotation: rec.Rotation.ID, Result: events.ResultQuarantined, Kind: rec.Rotation.Kind, Reason: rec.Rotation.LastError, Targets: rec.Rotation.Targets}.Outcome(rec.Bundle), true
 	}
+	if rec.State == rotator.Claimed && rec.Rotation.Alarmed { // a leak that is refused so far
+		return rotator.Receipt{Rotation: rec.Rotation.ID, Result: events.ResultDelayed, Kind: rec.Rotation.Kind, Reason: rec.Rotation.LastError + "; it is tried again, see: rotator status"}.Outcome(rec.Bundle), true
+	}
 	state := string(rec.State)
 	if rec.State == rotator.Idle {
 		state = "waiting"

@@ -227,6 +227,9 @@ func TestAFirstHour(t *testing.T) {
 	if code, out, _ := call(t, "emit", "manual", "-c", file, "--bundle", "app", "--wait"); code != exitFailed || !strings.Contains(out, "refused") {
 		t.Errorf("a refused rotation: %d %s", code, out)
 	}
+	if code, out, _ := call(t, "emit", "leak", "-c", file, "--bundle", "app", "--wait"); code != exitFailed || !strings.Contains(out, "delayed") || !strings.Contains(out, "does not exist") {
+		t.Errorf("a leak that cannot be rotated now: %d %s", code, out)
+	}
 	stop()
 	select {
 	case code := <-done:
