@@ -14,6 +14,9 @@ import (
 // runs forward, and in the same way backward, when the desired version holds the previous values.
 func (e *Engine) apply(ctx context.Context, c *cursor) *pause {
 	rec := c.record()
+	if kind, _ := rec.urgency(e.Now()); rec.Rotation.Reapply && kind == events.KindLeak { // its rotation writes every target anyway
+		return e.giveUp(ctx, c)
+	}
 	if rec.State == RollingBack && rec.Rotation.Desired == rec.Rotation.New.Version {
 		return e.stageBack(ctx, c)
 	}
@@ -87,7 +90,14 @@ func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, p *
 		return &pause{until: e.Now().Add(e.Backoff), why: err}
 	}
 	why := missing(states)
-	switch next := afterShort(*rot, c.bundle.Policy.Rule(rot.Kind), p.failures(), e.Now()); next {
+	rec := c.record()
+	kind, _ := rec.urgency(e.Now())
+	switch next := afterShort(*rot, kind, c.bundle.Policy.Rule(kind), p.failures(), e.Now()); next {
+	case leaveIt:
+		if err := e.alarm(ctx, c, events.ResultDrifted, why); err != nil {
+			return e.retry(c, err)
+		}
+		return e.giveUp(ctx, c)
 	case Rollback:
 		return e.rollBack(ctx, c, why)
 	case Hold:
@@ -108,13 +118,28 @@ func missing(states []TargetState) string {
 	return text
 }
 
-// keepTrying is the decision to go on forward.
-const keepTrying AfterFailure = ""
+// giveUp ends the writing again of the live version. Nothing was minted, and nothing is revoked.
+func (e *Engine) giveUp(ctx context.Context, c *cursor) *pause {
+	err := c.move(ctx, func(r *Record) {
+		r.State, r.Rotation = Idle, nil
+		r.Owner, r.LeaseUntil, r.NotBefore = "", time.Time{}, time.Time{}
+	})
+	if err != nil {
+		return &pause{until: e.Now().Add(e.Backoff), why: err}
+	}
+	return nil
+}
+
+// Decisions that no policy names.
+const (
+	keepTrying AfterFailure = ""         // go on forward
+	leaveIt    AfterFailure = "leave it" // the live version is not written again after all
+)
 
 // afterShort is the policy: a leak goes forward until its deadline, everything else goes back as soon as a target
 // says no for good, or at the deadline. Going back has no way back: it is retried until the deadline, then held. A leak
 // that is to be contained goes on either way; see late.
-func afterShort(rot Rotation, rule Rule, errs map[Ref]error, now time.Time) AfterFailure {
+func afterShort(rot Rotation, kind events.Kind, rule Rule, errs map[Ref]error, now time.Time) AfterFailure {
 	late := now.After(rot.Deadline)
 	final := false
 	for _, err := range errs {
@@ -124,14 +149,14 @@ func afterShort(rot Rotation, rule Rule, errs map[Ref]error, now time.Time) Afte
 	case rot.Contained, rot.Reapply && !late:
 		return keepTrying
 	case rot.Reapply:
-		return Hold
+		return leaveIt
 	case rot.Back && late:
 		return Hold
 	case rot.Back:
 		return keepTrying
 	case late && rule.AfterFailure != Contain:
 		return rule.AfterFailure
-	case final && rot.Kind != events.KindLeak && rule.AfterFailure == Rollback:
+	case final && kind != events.KindLeak && rule.AfterFailure == Rollback:
 		return Rollback
 	}
 	return keepTrying

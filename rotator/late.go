@@ -16,20 +16,21 @@ import (
 func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
 	rec := c.record()
 	rot := rec.Rotation
-	rule := c.bundle.Policy.Rule(rot.Kind)
+	now := e.Now()
+	kind, since := rec.urgency(now)
+	rule := c.bundle.Policy.Rule(kind)
 	patience := rule.ContainWithin
 	if patience == 0 {
 		patience = DefaultPatience
 	}
-	now := e.Now()
-	overdue := now.After(rot.since().Add(patience))
-	if overdue && rot.containable(rec.State) && rule.AfterFailure == Contain {
+	overdue := now.After(since.Add(patience))
+	if overdue && kind == events.KindLeak && rot.containable(rec.State) && rule.AfterFailure == Contain {
 		return e.decideContain(ctx, c, p)
 	}
 	if rot.Alarmed || !overdue && !errors.Is(p.why, ErrIrrevocable) {
 		return p
 	}
-	why := fmt.Sprintf("it is %s, for events since %s: %v", rec.State, rot.since().UTC().Format(time.RFC3339), p.why)
+	why := fmt.Sprintf("it is %s, for events since %s: %v", rec.State, since.UTC().Format(time.RFC3339), p.why)
 	if err := e.alarm(ctx, c, events.ResultDelayed, why); err != nil {
 		return p
 	}
@@ -68,9 +69,24 @@ func (e *Engine) raiseReceipt(ctx context.Context, c *cursor, receipt Receipt, w
 	return nil
 }
 
-// containable reports a leak that still has its old generation, on its way forward.
+// urgency is the kind whose policy counts, and since when: a leak that waits for the rotation counts like one that has caused it, because what
+// leaked may be what the rotation replaces.
+func (r *Record) urgency(now time.Time) (events.Kind, time.Time) {
+	kind, since := r.Rotation.Kind, r.Rotation.since()
+	for _, w := range r.Queue {
+		if w.Kind != events.KindLeak || w.parked(now) {
+			continue
+		}
+		if kind != events.KindLeak || w.since().Before(since) {
+			kind, since = events.KindLeak, w.since()
+		}
+	}
+	return kind, since
+}
+
+// containable reports a rotation that still has its old generation, on its way forward.
 func (rot *Rotation) containable(s State) bool {
-	return rot.Kind == events.KindLeak && !rot.Contained && !rot.Back && slices.Contains([]State{Claimed, Minting, Applying, Draining, Revoking}, s)
+	return !rot.Reapply && !rot.Contained && !rot.Back && slices.Contains([]State{Claimed, Minting, Applying, Draining, Revoking}, s)
 }
 
 // since is the moment from which the time that a policy allows is counted: of a leak that of its first event, however long it had to wait for

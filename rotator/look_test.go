@@ -380,3 +380,74 @@ func TestABundleThatCannotBeReadHidesNoOther(t *testing.T) {
 		}
 	}
 }
+
+// TestALeakDoesNotWaitForHousekeeping: the live version is being written again to a target that does not take it, when a leak comes; and
+// without a leak that is given up, told, and not held.
+func TestALeakDoesNotWaitForHousekeeping(t *testing.T) {
+	for _, leaks := range []bool{true, false} {
+		t.Run(fmt.Sprint("a leak comes: ", leaks), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				b := w.shop("checkout", 2)
+				b.Policy = Policy{events.KindLeak: {ContainWithin: 5 * time.Minute, AfterFailure: Contain}}
+				w.contain = true
+				p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+				defer p.end()
+				if err := p.Accept(t.Context(), departure("e1"), time.Now()); err != nil || !w.settled(time.Hour) {
+					t.Fatal(err)
+				}
+				w.mu.Lock()
+				w.overwrite(b.Targets[0].Ref, b.Secret, "0.0.9", true)
+				w.targets[b.Targets[0].Ref].fail = func(int) error { return fmt.Errorf("503: %w", ErrUnavailable) }
+				stored := w.journal["checkout"][len(w.journal["checkout"])-1]
+				w.mu.Unlock()
+				if err := p.reapply(t.Context(), "checkout", stored, "drifted"); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				if rec := w.record(t, "checkout"); rec.State != Applying || !rec.Rotation.Reapply {
+					t.Fatalf("%s", rec.State)
+				}
+				if leaks {
+					if err := p.Accept(t.Context(), leak("e2", "checkout"), time.Now()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				rec := w.record(t, "checkout")
+				switch {
+				case leaks && (rec.Rotation == nil || !rec.Rotation.Contained):
+					t.Errorf("the leak is not contained: %s", rec.State)
+				case !leaks && (rec.State != Idle || w.outcomesOf(events.ResultDrifted) != 1 || w.outcomesOf(events.ResultQuarantined) != 0):
+					t.Errorf("%s, %d alarms", rec.State, w.outcomesOf(events.ResultDrifted))
+				}
+			})
+		})
+	}
+}
+
+// TestALeakBehindAnotherRotation that cannot go on: its own deadline and policy count.
+func TestALeakBehindAnotherRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.contain = true
+		b := w.shop("checkout", 2)
+		b.Policy = Policy{events.KindOffboarding: {ContainWithin: 10 * time.Hour, AfterFailure: Hold}, events.KindLeak: {ContainWithin: 10 * time.Minute, AfterFailure: Contain}}
+		w.targets[b.Targets[1].Ref].fail = func(int) error { return fmt.Errorf("503: %w", ErrUnavailable) }
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		defer p.end()
+		for _, ev := range []events.Event{departure("e1"), leak("e2", "checkout")} {
+			if err := p.Accept(t.Context(), ev, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		if rec := w.record(t, "checkout"); w.lives(canary+"-checkout-first") || !rec.Rotation.Contained {
+			t.Errorf("%s, contained %v", rec.State, rec.Rotation.Contained)
+		}
+	})
+}

@@ -47,7 +47,7 @@ func moves(s State) []State {
 	case Minting:
 		return []State{Minting, Claimed, Applying, Idle, Quarantined}
 	case Applying:
-		return []State{Applying, Draining, Revoking, RollingBack, Quarantined}
+		return []State{Applying, Draining, RollingBack, Quarantined, Idle} // to Idle: the live version was not written again after all
 	case RollingBack:
 		return []State{RollingBack, Draining, Revoking, Quarantined}
 	case Draining:
