@@ -59,6 +59,9 @@ func TestMessageSamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if got.Err() != nil {
+				t.Error(got.Err())
+			}
 			raw, err := os.ReadFile(strings.TrimSuffix(file, ".json") + ".canonical.json")
 			if err != nil {
 				if len(got.Events) > 0 || len(got.Ignored) == 0 || got.Ignored[0].Why == "" {
@@ -159,9 +162,9 @@ func TestWrongKind(t *testing.T) {
 	}
 }
 
-// TestDescribed: shapes that the descriptions have and the samples have not.
-func TestDescribed(t *testing.T) {
-	for name, tc := range map[string]struct{ source, body, want string }{
+// described are shapes that the descriptions have and the samples have not.
+func described() map[string]struct{ source, body, want string } {
+	return map[string]struct{ source, body, want string }{
 		"github, public":   {"github", `{"action":"publicly_leaked","alert":{"number":2,"secret_type":"t","validity":"active","publicly_leaked":true,"updated_at":"2025-01-01T00:00:00Z"},"repository":{"full_name":"o/r","url":"https://api.github.com/repos/o/r"}}`, `"severity":"critical"`},
 		"legacy subject":   {"ssf", `{"iss":"https://i","jti":"j","iat":1600000000,"events":{"https://schemas.openid.net/secevent/risc/event-type/account-purged":{"subject":{"subject_type":"iss-sub","iss":"https://i","sub":"s"}}}}`, `"change":"deleted"`},
 		"scim event":       {"ssf", `{"iss":"https://i","jti":"j","iat":1600000000,"sub_id":{"format":"scim","uri":"/Users/1"},"events":{"urn:ietf:params:SCIM:event:prov:deactivate":{}}}`, `"uri":"/Users/1"`},
@@ -184,7 +187,11 @@ func TestDescribed(t *testing.T) {
 		"quarantine":       {"aws", `{"source":"aws.iam","detail-type":"AWS API Call via CloudTrail","detail":{"eventID":"e","eventName":"PutUserPolicy","eventTime":"2025-01-01T00:00:00Z","requestParameters":{"userName":"ci","policyName":"AWSCompromisedKeyQuarantineV2"}}}`, `"public_id":"ci"`},
 		"gitlab token":     {"gitlab", `{"object_kind":"access_token","object_attributes":{"id":25,"name":"ci","expires_at":"2024-01-26"}}`, `"expires_at":"2024-01-26T00:00:00Z"`},
 		"gitlab":           {"gitlab", `{"object_kind":"vulnerability","object_attributes":{"report_type":"secret_detection","state":"detected","severity":"critical","url":"https://g/1","identifiers":[{"external_type":"gitleaks_rule_id","external_id":"AWS"}]}}`, `"secret_type":"gitleaks_rule_id_aws"`},
-	} {
+	}
+}
+
+func TestDescribed(t *testing.T) {
+	for name, tc := range described() {
 		got, err := Message(tc.source, native([]byte(tc.body)))
 		if err != nil || len(got.Events) != 1 {
 			t.Errorf("%s: %v, %+v", name, err, got)
