@@ -274,7 +274,7 @@ func writeReported(w io.Writer, a reported) {
 		fmt.Fprintf(w, "  not understood: finding %d: %s\n", one.Number, one.Why)
 	}
 	if a.Blind > 0 {
-		fmt.Fprintf(w, "CAREFUL: %d findings hold no value to compare; they may be yours.\n", a.Blind)
+		fmt.Fprintf(w, "CAREFUL: %d of them hold no value to compare, and may be yours.\n", a.Blind)
 	}
 }
 

@@ -204,9 +204,6 @@ const maxPrints = 8
 // leak adds the event of a finding, unless it says what another one has said. parts are what makes a finding itself. One with more
 // values than an event can hold becomes several.
 func (b *builder) leak(source string, at time.Time, l events.Leak, parts ...string) {
-	if at.IsZero() || at.Year() < 1970 || at.After(b.in.Received) { // a date in the future would be refused
-		at = b.in.Received
-	}
 	all := l.Credential.Fingerprints
 	for n := 0; n == 0 || n*maxPrints < len(all); n++ {
 		l.Credential.Fingerprints = all[min(n*maxPrints, len(all)):min((n+1)*maxPrints, len(all))]

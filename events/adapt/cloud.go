@@ -3,7 +3,9 @@ package adapt
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,7 +43,7 @@ func radar(b *builder, in Native) error {
 		Evidence: []events.Evidence{{Kind: kindOf(d.Commit.v), Repository: m.Source.v.Resource, Path: d.File.v, Commit: d.Commit.v, AuthorEmail: d.Author.email()}},
 		Upstream: events.Upstream{System: "vault-radar", ID: m.ID.v, Type: kind}}
 	id := or(m.ID.v, in.header("X-HCP-Radar-Message-ID"), digest(string(in.Body)))
-	places := b.vaultPlaces(m.Managed)
+	places := b.vaultPlaces("managed_locations", m.Managed)
 	for n, at := range places {
 		l, one := base, id
 		l.Credential.Vault = &at
@@ -84,32 +86,36 @@ func (a author) email() string {
 }
 
 // vaultPlaces finds the places in Vault, in an object below hashicorp_vault, as Radar sends them, or in a list, as its documentation
-// has it.
-func (b *builder) vaultPlaces(managed json.RawMessage) (out []events.VaultPath) {
-	var one struct {
-		Vault json.RawMessage `json:"hashicorp_vault"`
-	}
+// has it. Beside it there may be other managers.
+func (b *builder) vaultPlaces(field string, managed json.RawMessage) (out []events.VaultPath) {
+	var members map[string]json.RawMessage
 	var all []json.RawMessage
 	switch kindOfJSON(managed) {
 	case "null":
-	case "object":
-		_ = json.Unmarshal(managed, &one)
-		return b.located("managed_locations.hashicorp_vault", one.Vault)
 	case "array":
 		_ = json.Unmarshal(managed, &all)
-	default:
-		b.unread("managed_locations", "has another type than expected ("+kindOfJSON(managed)+")")
-	}
-	for i, raw := range all {
-		at := fmt.Sprintf("managed_locations[%d]", i)
-		if one.Vault = nil; json.Unmarshal(raw, &one) == nil && one.Vault != nil {
-			out = append(out, b.located(at+".hashicorp_vault", one.Vault)...)
-		} else {
-			out = append(out, b.located(at, raw)...)
+		for i, raw := range all {
+			at := fmt.Sprintf("%s[%d]", field, i)
+			if json.Unmarshal(raw, &members) == nil && members["location"] == nil {
+				out = append(out, b.vaultPlaces(at, raw)...)
+			} else {
+				out = append(out, b.located(at, raw)...)
+			}
+			clear(members)
 		}
+	case "object":
+		_ = json.Unmarshal(managed, &members)
+		out = b.located(field+".hashicorp_vault", members["hashicorp_vault"])
+		if delete(members, "hashicorp_vault"); slices.ContainsFunc(slices.Collect(maps.Values(members)), noList) {
+			b.unread(field, "has a member that is no list of locations")
+		}
+	default:
+		b.unread(field, "has another type than expected ("+kindOfJSON(managed)+")")
 	}
 	return out
 }
+
+func noList(raw json.RawMessage) bool { return kindOfJSON(raw) != "array" && kindOfJSON(raw) != "null" }
 
 // located reads one location or a list of them. One in another manager has another scheme, and is passed over.
 func (b *builder) located(field string, raw json.RawMessage) (out []events.VaultPath) {

@@ -180,7 +180,7 @@ func (b *builder) audited(raw json.RawMessage, within, tenant string) error {
 // A callout is what a task of a lifecycle workflow sends.
 type callout struct {
 	Subject, Workflow json.RawMessage
-	Task              loose[struct{ DisplayName string }]
+	Task              struct{ DisplayName string }
 	Result            loose[struct{ ID, CreatedDateTime string }] `json:"taskProcessingResult"`
 }
 
@@ -193,12 +193,12 @@ var (
 // called reads the callout of a lifecycle workflow. There are some for those who come, too.
 func (b *builder) called(c callout) error {
 	var s struct{ ID, Email, UserPrincipalName string }
-	var w struct{ DisplayName, Category loose[string] }
+	var w struct{ DisplayName, Category string }
 	if err := decode([]byte(or(string(c.Workflow), "{}")), &w); err != nil {
 		return below("workflow", err)
 	}
-	names := w.DisplayName.v + "; " + c.Task.v.DisplayName
-	switch category := w.Category.v; {
+	names := w.DisplayName + "; " + c.Task.DisplayName
+	switch category := w.Category; {
 	case category != "" && !strings.EqualFold(category, "leaver"):
 		b.ignore("it is a workflow for a " + clip(category, 32))
 		return nil
@@ -211,7 +211,7 @@ func (b *builder) called(c callout) error {
 	}
 	b.where = "data"
 	b.entraGone("subject", or(c.Result.v.ID, digest(s.ID, s.Email, s.UserPrincipalName, b.in.Received.Format("2006-01-02"))), "", s.ID, []string{s.Email, s.UserPrincipalName}, "terminated",
-		or(w.DisplayName.v, "lifecycle workflow"), c.Result.v.CreatedDateTime, "entra-workflow")
+		or(w.DisplayName, "lifecycle workflow"), c.Result.v.CreatedDateTime, "entra-workflow")
 	return nil
 }
 

@@ -67,7 +67,7 @@ func Sources() []string { return slices.Sorted(maps.Keys(sources())) }
 func RawSources() []string { return slices.Sorted(maps.Keys(raws())) }
 
 // Message reads what one of Sources has sent. An authentic message that is about something else - an alert that was resolved,
-// somebody who was let in - gives no event, and says why in Ignored.
+// somebody who was let in - gives no event, and says why in Ignored. Of a message of many parts, those that are broken are in Unread.
 func Message(source string, in Native) (Result, error) {
 	adapt, ok := sources()[source]
 	if raw, is := raws()[source]; is {
@@ -88,7 +88,7 @@ func Message(source string, in Native) (Result, error) {
 
 // event adds an event, whose id its source has given. What cannot be an event is kept apart.
 func (b *builder) event(e events.Event) bool {
-	if e.Time.IsZero() || e.Time.Year() < 1970 || e.Time.After(b.in.Received) {
+	if e.Time.IsZero() || e.Time.Year() < 1970 || e.Time.After(b.in.Received) { // a date in the future would be refused
 		e.Time = b.in.Received
 	}
 	switch {

@@ -314,7 +314,7 @@ func gitlab(b *builder, body []byte) error {
 type sarifResult struct {
 	RuleID, Level       loose[string]
 	Kind, BaselineState loose[string]
-	Suppressions        loose[[]struct{ Status loose[string] }]
+	Suppressions        list[struct{ Status string }]
 	Locations           list[struct {
 		PhysicalLocation struct {
 			ArtifactLocation loose[struct{ URI string }]
@@ -329,15 +329,13 @@ type sarifResult struct {
 
 // idle says why a result does not count, or "". A suppression that is still talked about is none yet.
 func (r sarifResult) idle() string {
-	open := func(s struct{ Status loose[string] }) bool {
-		return s.Status.v == "underReview" || s.Status.v == "rejected"
-	}
+	open := func(s struct{ Status string }) bool { return s.Status == "underReview" || s.Status == "rejected" }
 	switch {
 	case r.BaselineState.v == "absent":
 		return "it is gone since the last run"
 	case r.Kind.v == "pass" || r.Kind.v == "notApplicable":
 		return "it is no finding: " + r.Kind.v
-	case len(r.Suppressions.v) > 0 && !slices.ContainsFunc(r.Suppressions.v, open):
+	case len(r.Suppressions) > 0 && !slices.ContainsFunc(r.Suppressions, open):
 		return "it is suppressed"
 	}
 	return ""
