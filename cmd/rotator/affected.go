@@ -160,6 +160,9 @@ func (a *affecting) events(cmd *cobra.Command, key secret.Key) (list []events.Ev
 	for _, one := range got.Ignored {
 		ignored = append(ignored, one.Why)
 	}
+	if unread := got.Err(); unread != nil {
+		ignored = append(ignored, unread.Error())
+	}
 	return got.Events, ignored, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -31,10 +32,12 @@ and publishes a leak event for those, after asking.
 
 Formats, told apart by themselves: TruffleHog (JSON lines), Gitleaks, detect-secrets, ggshield, GitLab, SARIF.
 A raw value in a report never leaves this process: it becomes a keyed fingerprint, which is compared with the values
-in Vault. The same finding reported twice is one event.
+in Vault. Nor does the SHA-1 of detect-secrets, which anybody who guesses the value could check. The same finding
+reported twice is one event. A finding whose value is censored, redacted or not there cannot be compared: it is listed
+as left out, because it may be one of yours.
 
-Exit codes: 0 nothing of yours was found, or it was published; 1 something was found and not published; 2 the report or the command line
-is wrong; 3 a system could not be reached.`
+Exit codes: 0 nothing of yours was found, or it was published; 1 something was found and not published; 2 the report, or a part of
+it, or the command line is wrong; 3 a system could not be reached.`
 
 // A reporting is one call of report.
 type reporting struct {
@@ -49,7 +52,9 @@ type reported struct {
 	Findings  int             `json:"findings"`
 	Ours      []match         `json:"ours"`
 	NotOurs   int             `json:"not_ours"`
-	Ignored   []adapt.Ignored `json:"ignored,omitempty"`
+	Ignored   []adapt.Ignored `json:"ignored,omitempty"` // left out, and why
+	Unread    []adapt.Unread  `json:"unread,omitempty"`  // not what findings of this format look like
+	Blind     int             `json:"blind"`             // of the ignored, those that may be ours: they hold no value to compare
 	Published bool            `json:"published"`
 }
 
@@ -103,7 +108,7 @@ func (r *reporting) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return coded(exitUsage, fmt.Errorf("%s: %w", args[0], err))
 	}
-	answer, ours, err := sort(ctx, preview, found)
+	answer, ours, err := sort(ctx, preview, key, found)
 	if err != nil {
 		return remote(err)
 	}
@@ -111,15 +116,27 @@ func (r *reporting) run(cmd *cobra.Command, args []string) error {
 }
 
 // sort tells which findings are ours.
-func sort(ctx context.Context, preview rotator.Preview, found adapt.Result) (answer reported, ours []events.Event, err error) {
-	answer = reported{Format: found.Format, Findings: len(found.Events) + len(found.Ignored), Ignored: found.Ignored, Ours: []match{}}
+func sort(ctx context.Context, preview rotator.Preview, key secret.Key, found adapt.Result) (answer reported, ours []events.Event, err error) {
+	answer = reported{Format: found.Format, Findings: len(found.Events) + len(found.Ignored) + len(found.Unread), Ignored: found.Ignored, Unread: found.Unread, Ours: []match{}}
+	for _, one := range found.Ignored {
+		if one.Blind {
+			answer.Blind++
+		}
+	}
 	for _, e := range found.Events {
 		hits, err := preview.Resolve(ctx, e)
 		if _, unmatched := errors.AsType[*rotator.UnmatchedError](err); unmatched || err == nil && len(hits) == 0 {
-			answer.NotOurs++
+			if blind, ok := found.Blind[e.ID]; ok {
+				answer.Ignored, answer.Blind = append(answer.Ignored, blind), answer.Blind+1
+			} else {
+				answer.NotOurs++
+			}
 			continue
 		}
 		if err != nil {
+			return answer, nil, err
+		}
+		if err := keyed(ctx, preview, key, hits, e.Leak); err != nil {
 			return answer, nil, err
 		}
 		m := match{Event: e.ID, Finding: e.Leak.Credential.SecretType, Severity: e.Leak.Severity, Why: hits[0].Why}
@@ -138,6 +155,31 @@ func sort(ctx context.Context, preview rotator.Preview, found adapt.Result) (ans
 		ours = append(ours, e)
 	}
 	return answer, ours, nil
+}
+
+// keyed puts our own fingerprint in the place of plain hashes, now that we know whose they are: who reads the events could guess
+// values until one fits.
+func keyed(ctx context.Context, preview rotator.Preview, key secret.Key, hits []rotator.Hit, l *events.Leak) error {
+	var out []events.Fingerprint
+	for _, fp := range l.Credential.Fingerprints {
+		if fp.Alg == "hmac-sha256" {
+			out = append(out, fp)
+			continue
+		}
+		for _, h := range hits {
+			s, err := preview.Secrets.Read(ctx, preview.Bundles[h.Bundle].Secret, 0)
+			if err != nil && !errors.Is(err, rotator.ErrNotFound) {
+				return fmt.Errorf("reading bundle %s for a fingerprint: %w", h.Bundle, err)
+			}
+			for _, v := range s.Set {
+				if own := (events.Fingerprint{Alg: "hmac-sha256", KeyID: key.ID(), Value: key.Fingerprint(v)}); key.Matches(fp.Alg, fp.Value, v) && !slices.Contains(out, own) {
+					out = append(out, own)
+				}
+			}
+		}
+	}
+	l.Credential.Fingerprints = out
+	return nil
 }
 
 // decide shows, asks, publishes.
@@ -171,6 +213,9 @@ func (r *reporting) decide(ctx context.Context, cmd *cobra.Command, cfg *config.
 	if len(ours) > 0 && !answer.Published {
 		return coded(exitFailed, errSaid)
 	}
+	if len(answer.Unread) > 0 {
+		return coded(exitUsage, errSaid)
+	}
 	return nil
 }
 
@@ -193,8 +238,19 @@ func (r *reporting) publish(ctx context.Context, cmd *cobra.Command, cfg *config
 	return nil
 }
 
+// maxShown bounds what is listed of each sort.
+const maxShown = 5
+
 func writeReported(w io.Writer, a reported) {
-	fmt.Fprintf(w, "%s report: %d findings; %d of yours, %d not, %d left out\n", a.Format, a.Findings, len(a.Ours), a.NotOurs, len(a.Ignored))
+	if a.Findings == 0 {
+		fmt.Fprintln(w, "The report holds no findings. If the scanner should have written some: has it run to its end?")
+		return
+	}
+	fmt.Fprintf(w, "%s report: %d findings; %d of yours, %d not, %d left out", a.Format, a.Findings, len(a.Ours), a.NotOurs, len(a.Ignored))
+	if len(a.Unread) > 0 {
+		fmt.Fprintf(w, ", %d not understood", len(a.Unread))
+	}
+	fmt.Fprintln(w)
 	if len(a.Ours) > 0 {
 		tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(tw, "SEVERITY\tFINDING\tWHERE\tBUNDLES\tWHY")
@@ -204,11 +260,21 @@ func writeReported(w io.Writer, a reported) {
 		_ = tw.Flush()
 	}
 	for i, one := range a.Ignored {
-		if i == 5 {
+		if i == maxShown {
 			fmt.Fprintf(w, "  and %d more left out; see -o json\n", len(a.Ignored)-i)
 			break
 		}
 		fmt.Fprintf(w, "  left out: finding %d: %s\n", one.Number, one.Why)
+	}
+	for i, one := range a.Unread {
+		if i == maxShown {
+			fmt.Fprintf(w, "  and %d more not understood; see -o json\n", len(a.Unread)-i)
+			break
+		}
+		fmt.Fprintf(w, "  not understood: finding %d: %s\n", one.Number, one.Why)
+	}
+	if a.Blind > 0 {
+		fmt.Fprintf(w, "CAREFUL: %d of them hold no value to compare, and may be yours.\n", a.Blind)
 	}
 }
 

@@ -1,14 +1,16 @@
 package adapt
 
 import (
+	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/mail"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,17 +28,46 @@ type Input struct {
 	Hash     func(string) events.Fingerprint // of a raw value, which is forgotten afterwards
 }
 
-// Result is what a report says. Events and Ignored are in its order.
+// Result is what a report or a message says. Every part of it is in one of the lists, in its order.
 type Result struct {
 	Format  string
 	Events  []events.Event
-	Ignored []Ignored
+	Ignored []Ignored // understood, and nothing has leaked and nobody has left
+	Unread  []Unread  // not understood: the caller keeps the message among the dead letters, see Err
+
+	Blind map[string]Ignored // of the events, by id: those that hold no value to compare; they match only by what is said of them
 }
 
 // Ignored is a finding of which no event is made.
 type Ignored struct {
 	Number int    `json:"number"` // from 1, in the order of the report
 	Why    string `json:"why"`
+	Alarm  bool   `json:"alarm,omitempty"` // somebody has to see it: a feed has gone silent, or tells too little
+	Blind  bool   `json:"blind,omitempty"` // it holds no value to compare, so it may be one of ours
+}
+
+// Unread is a part that is not what it should be. Events may still be made of the rest.
+type Unread struct {
+	Number int    `json:"number"`
+	Why    string `json:"why"` // begins with the field, and holds nothing of the message
+}
+
+// maxTold bounds an error: a message may hold thousands of broken parts.
+const maxTold = 5
+
+// Err is what could not be read, nil if everything was.
+func (r Result) Err() error {
+	if len(r.Unread) == 0 {
+		return nil
+	}
+	var all []string
+	for _, u := range r.Unread[:min(len(r.Unread), maxTold)] {
+		all = append(all, u.Why)
+	}
+	if more := len(r.Unread) - maxTold; more > 0 {
+		all = append(all, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("a part of it could not be read: %s", strings.Join(all, "; "))
 }
 
 // A format is one kind of report.
@@ -52,7 +83,9 @@ func formats() []format {
 		{"sarif", func(s shape) bool { return s.has("runs") && (s.has("version") || s.has("$schema")) }, sarif},
 		{"gitlab", func(s shape) bool { return s.has("vulnerabilities") && s.has("version") }, gitlab},
 		{"detect-secrets", func(s shape) bool { return s.has("results") && (s.has("plugins_used") || s.has("generated_at")) }, detectSecrets},
-		{"ggshield", func(s shape) bool { return s.has("scans") || s.has("entities_with_incidents") }, ggshield},
+		{"ggshield", func(s shape) bool {
+			return s.has("scans") || s.has("entities_with_incidents") || s.has("total_incidents")
+		}, ggshield},
 		{"trufflehog", func(s shape) bool { return s.has("DetectorName") && s.has("SourceMetadata") }, trufflehog},
 		{"gitleaks", func(s shape) bool {
 			return s.list && (s.empty || s.has("RuleID") && s.has("File") || s.has("offender") && s.has("rule"))
@@ -68,16 +101,22 @@ func Formats() (names []string) {
 	return names
 }
 
-// Report reads a report of the named format, or of the one that it is recognised as if name is empty.
+// Report reads a report of the named format, or of the one that it is recognised as if name is empty. A scanner that has found
+// nothing may have written nothing: an empty report is no error.
 func Report(name string, in Input) (Result, error) {
-	shape := look(in.Body)
-	for _, f := range formats() {
-		if name == f.name || name == "" && f.is(shape) {
-			b := &builder{in: in, result: Result{Format: f.name}}
-			if err := f.adapt(b, in.Body); err != nil {
-				return Result{}, fmt.Errorf("reading a %s report: %w", f.name, err)
+	text := bytes.TrimSpace(in.Body)
+	if empty := len(text) == 0 || string(text) == "null"; empty && (name == "" || slices.Contains(Formats(), name)) {
+		return Result{Format: name}, nil
+	}
+	for shape := range looks(text) {
+		for _, f := range formats() {
+			if name == f.name || name == "" && f.is(shape) {
+				b := &builder{in: in, result: Result{Format: f.name}}
+				if err := f.adapt(b, in.Body); err != nil {
+					return Result{}, fmt.Errorf("reading a %s report: %w", f.name, err)
+				}
+				return b.result, nil
 			}
-			return b.result, nil
 		}
 	}
 	return Result{}, fmt.Errorf("%w; known are: %s", ErrUnknown, strings.Join(Formats(), ", "))
@@ -91,8 +130,23 @@ type shape struct {
 
 func (s shape) has(name string) bool { _, ok := s.names[name]; return ok }
 
+// looks are the shapes that a report may have: that of its first document, and of lines behind a first one that is odd.
+func looks(body []byte) iter.Seq[shape] {
+	return func(yield func(shape) bool) {
+		if !yield(look(body)) {
+			return
+		}
+		n := 0
+		for line := range bytes.Lines(body) {
+			if n++; n > 100 || !yield(look(line)) {
+				return
+			}
+		}
+	}
+}
+
 func look(body []byte) (s shape) {
-	d := json.NewDecoder(strings.NewReader(string(body)))
+	d := json.NewDecoder(bytes.NewReader(body))
 	var first json.RawMessage
 	if d.Decode(&first) != nil {
 		return s
@@ -108,25 +162,59 @@ func look(body []byte) (s shape) {
 	return s
 }
 
-// A builder collects the events of one report.
+// A builder collects the events of one report or message.
 type builder struct {
 	in     Input
 	result Result
 	seen   map[string]bool
 	count  int
+	where  string // what is read now, as a field
+	doubt  string // why a finding that matches nothing may still be one of ours
 }
 
-// next begins a finding.
-func (b *builder) next() { b.count++ }
+// next begins a finding, or an element of a message.
+func (b *builder) next(where string) { b.count, b.where, b.doubt = b.count+1, where, "" }
 
 func (b *builder) ignore(why string) {
 	b.result.Ignored = append(b.result.Ignored, Ignored{Number: b.count, Why: why})
 }
 
-// leak adds an event, unless it says what another one has said. parts are what makes a finding itself.
+// alarm is ignore for what somebody has to see.
+func (b *builder) alarm(why string) {
+	b.result.Ignored = append(b.result.Ignored, Ignored{Number: b.count, Why: why, Alarm: true})
+}
+
+// blind is ignore for a finding that may be one of ours.
+func (b *builder) blind(why string) {
+	b.result.Ignored = append(b.result.Ignored, Ignored{Number: b.count, Why: why, Blind: true})
+}
+
+// unread keeps apart what an element lacks. field is within it.
+func (b *builder) unread(field, text string) {
+	b.misread(&misread{field, text})
+}
+
+func (b *builder) misread(err error) {
+	b.result.Unread = append(b.result.Unread, Unread{Number: b.count, Why: clip(below(b.where, err).Error(), 256)})
+}
+
+// maxPrints is how many fingerprints an event holds.
+const maxPrints = 8
+
+// leak adds the event of a finding, unless it says what another one has said. parts are what makes a finding itself. One with more
+// values than an event can hold becomes several.
 func (b *builder) leak(source string, at time.Time, l events.Leak, parts ...string) {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	id := hex.EncodeToString(sum[:16])
+	all := l.Credential.Fingerprints
+	for n := 0; n == 0 || n*maxPrints < len(all); n++ {
+		l.Credential.Fingerprints = all[min(n*maxPrints, len(all)):min((n+1)*maxPrints, len(all))]
+		if n > 0 {
+			parts = append(parts, strconv.Itoa(n))
+		}
+		b.finding(source, at, l, digest(parts...))
+	}
+}
+
+func (b *builder) finding(source string, at time.Time, l events.Leak, id string) {
 	if b.seen == nil {
 		b.seen = make(map[string]bool)
 	}
@@ -135,23 +223,26 @@ func (b *builder) leak(source string, at time.Time, l events.Leak, parts ...stri
 		return
 	}
 	b.seen[id] = true
-	if at.IsZero() || at.Year() < 1970 || at.After(b.in.Received) { // a date in the future would be refused
-		at = b.in.Received
-	}
-	clean(&l)
-	e := events.Event{ID: id, Source: source, Kind: events.KindLeak, Time: at, Leak: &l}
-	if _, err := events.Encode(e); err != nil {
-		b.ignore("it makes no valid event")
+	l.Evidence = slices.Clone(l.Evidence)
+	if !b.event(events.Event{ID: id, Source: source, Time: at, Leak: &l}) {
 		return
 	}
-	b.result.Events = append(b.result.Events, e)
+	if len(l.Credential.Fingerprints) == 0 && l.Credential.PublicID == "" {
+		b.doubt = or(b.doubt, "no value to compare: it holds none")
+	}
+	if b.doubt != "" {
+		if b.result.Blind == nil {
+			b.result.Blind = make(map[string]Ignored)
+		}
+		b.result.Blind[id] = Ignored{Number: b.count, Why: b.doubt, Blind: true}
+	}
 }
 
 // fingerprints hashes raw values; redacted and tiny ones are left out: they would match by accident.
 func (b *builder) fingerprints(values ...string) (out []events.Fingerprint) {
 	seen := make(map[string]bool)
 	for _, v := range values {
-		if seen[v] || redacted(v) || len(out) == 8 {
+		if seen[v] || redacted(v) {
 			continue
 		}
 		seen[v] = true
@@ -175,19 +266,40 @@ func prints(fps []events.Fingerprint) string {
 }
 
 // clean cuts what is longer than the schema allows, and drops what only looks like an address.
-func clean(l *events.Leak) {
-	l.Credential.SecretType = clip(l.Credential.SecretType, 128)
-	l.Credential.PublicID = clip(l.Credential.PublicID, 512)
-	l.Upstream.ID, l.Upstream.Type, l.Upstream.URL = clip(l.Upstream.ID, 512), clip(l.Upstream.Type, 256), clip(l.Upstream.URL, 2048)
-	l.Evidence = l.Evidence[:min(len(l.Evidence), 32)]
-	for i := range l.Evidence {
-		e := &l.Evidence[i]
-		e.Kind, e.Repository, e.Path, e.Commit, e.URL = clip(e.Kind, 64), clip(e.Repository, 512), clip(e.Path, 1024), clip(e.Commit, 64), clip(e.URL, 2048)
-		if a, err := mail.ParseAddress(e.AuthorEmail); err != nil || a.Address != e.AuthorEmail || len(a.Address) > 320 {
-			e.AuthorEmail = ""
+func clean(e *events.Event) {
+	up := func(u *events.Upstream) {
+		u.ID, u.Type = clip(u.ID, 512), clip(u.Type, 256)
+		if at, err := url.Parse(u.URL); err != nil || !at.IsAbs() || at.Host == "" || len(u.URL) > 2048 {
+			u.URL = ""
 		}
-		e.Line = max(e.Line, 0)
 	}
+	if l := e.Leak; l != nil {
+		l.Credential.SecretType, l.Credential.PublicID = clip(l.Credential.SecretType, 128), clip(l.Credential.PublicID, 512)
+		up(&l.Upstream)
+		l.Evidence = l.Evidence[:min(len(l.Evidence), 32)]
+		for i := range l.Evidence {
+			cleanEvidence(&l.Evidence[i])
+		}
+	}
+	if o := e.Offboarding; o != nil {
+		o.Reason = clip(o.Reason, 256)
+		up(&o.Upstream)
+		if s := o.Scope; s != nil {
+			s.Tenant, s.Organization, s.Team = clip(s.Tenant, 512), clip(s.Organization, 512), clip(s.Team, 512)
+		}
+	}
+	if x := e.Expiring; x != nil {
+		up(&x.Upstream)
+	}
+	e.ID, e.Subject, e.Source = clip(e.ID, 256), clip(e.Subject, 256), clip(e.Source, 512)
+}
+
+func cleanEvidence(e *events.Evidence) {
+	e.Kind, e.Repository, e.Path, e.Commit, e.URL = clip(e.Kind, 64), clip(e.Repository, 512), clip(e.Path, 1024), clip(e.Commit, 64), clip(e.URL, 2048)
+	if a, err := mail.ParseAddress(e.AuthorEmail); err != nil || a.Address != e.AuthorEmail || len(a.Address) > 320 {
+		e.AuthorEmail = ""
+	}
+	e.Line = min(max(e.Line, 0), 1<<31-1)
 }
 
 func clip(s string, n int) string {
@@ -234,31 +346,4 @@ func kindOf(commit string) string {
 	return map[bool]string{true: "commit", false: "file"}[commit != ""]
 }
 
-// each reads the elements of a JSON list one by one; broken ones end it.
-func each[T any](b *builder, list []json.RawMessage, do func(T)) error {
-	for _, raw := range list {
-		b.next()
-		var one T
-		if err := json.Unmarshal(raw, &one); err != nil {
-			return fmt.Errorf("finding %d has another shape than expected", b.count)
-		}
-		do(one)
-	}
-	return nil
-}
-
-// decode reads a whole document, and says nothing of its content when it cannot.
-func decode(body []byte, into any) error {
-	if err := json.Unmarshal(body, into); err != nil {
-		if s, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return fmt.Errorf("it is no valid JSON after %d bytes", s.Offset)
-		}
-		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" { // a name of ours, not of the message
-			return fmt.Errorf("field %s has another type than expected", strings.ToLower(t.Field))
-		}
-		return errors.New("it has another shape than expected")
-	}
-	return nil
-}
-
-func or(a ...string) string { return cmp.Or(a...) }
+func or[T comparable](a ...T) T { return cmp.Or(a...) }

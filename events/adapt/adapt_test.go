@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -101,15 +102,18 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestFormats: what is told apart, and what the description of a format says beyond the samples.
-func TestFormats(t *testing.T) {
+// A formatted is a small report.
+type formatted struct {
+	body, format string
+	events       int
+	ignored      string // part of the reason
+	fingerprints []string
+}
+
+// formatteds are what the descriptions of the formats say beyond the samples.
+func formatteds() map[string]formatted {
 	secret := hash("s3cret-value").Value
-	for name, tc := range map[string]struct {
-		body, format string
-		events       int
-		ignored      string // part of the reason
-		fingerprints []string
-	}{
+	return map[string]formatted{
 		"gitleaks 7":         {`[{"line":"x","lineNumber":3,"offender":"s3cret-value","commit":"c","repo":"r","rule":"AWS","tags":"key","file":"f","email":"a@example.com"}]`, "gitleaks", 1, "", []string{secret}},
 		"gitleaks, redacted": {`[{"RuleID":"r","File":"f","Secret":"REDACTED"}]`, "gitleaks", 0, "redacted", nil},
 		"gitleaks, twice":    {`[{"RuleID":"r","File":"f","Secret":"s3cret-value"},{"RuleID":"r","File":"f","Secret":"s3cret-value"}]`, "gitleaks", 1, "the same", []string{secret}},
@@ -120,8 +124,18 @@ func TestFormats(t *testing.T) {
 		"detect-secrets, marked": {`{"version":"1","plugins_used":[],"results":{"f":[{"type":"t","hashed_secret":"bd564db5d5cc358eb0e3523d3e03041739f230d5","is_secret":false}]}}`, "detect-secrets", 0, "no secret", nil},
 		"ggshield, shown":        {`{"id":"x","type":"path","entities_with_incidents":[{"filename":"f","incidents":[{"type":"t","ignore_sha":"a","validity":"valid","occurrences":[{"match":"s3cret-value","line_start":4}]}]}]}`, "ggshield", 1, "", []string{secret}},
 		"gitlab 15":              {`{"version":"15.0.4","schema":"x","vulnerabilities":[{"id":"1","severity":"High","raw_source_code_extract":"s3cret-value","location":{"file":"f","start_line":1},"identifiers":[{"type":"gitleaks_rule_id","value":"AWS"}]}],"scan":{"type":"secret_detection","end_time":"2026-01-01T00:00:00"}}`, "gitlab", 1, "", []string{secret}},
+		"trufflehog, a key id":   {`{"SourceMetadata":{"Data":{"Git":{"file":"f"}}},"DetectorName":"AWS","Raw":"AKIAIOSFODNN7EXAMPLE","RawV2":"AKIAIOSFODNN7EXAMPLE:s3cret-value"}`, "trufflehog", 1, "", []string{secret, hash("AKIAIOSFODNN7EXAMPLE:s3cret-value").Value, hash("AKIAIOSFODNN7EXAMPLE").Value}},
+		"sarif, gone":            {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","baselineState":"absent","locations":[{"physicalLocation":{"region":{"snippet":{"text":"s3cret-value"}}}}]}]}]}`, "sarif", 0, "gone since", nil},
+		"sarif, suppressed":      {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","suppressions":[{"kind":"external","status":"accepted"},{"kind":"inSource"}],"locations":[{"physicalLocation":{"region":{"snippet":{"text":"s3cret-value"}}}}]}]}]}`, "sarif", 0, "suppressed", nil},
+		"sarif, talked about":    {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","suppressions":[{"kind":"external","status":"underReview"}],"locations":[{"physicalLocation":{"region":{"snippet":{"text":"s3cret-value"}}}}]}]}]}`, "sarif", 1, "", []string{secret}},
+		"sarif, passed":          {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","kind":"pass","locations":[]}]}]}`, "sarif", 0, "no finding", nil},
 		"sarif":                  {`{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"gitleaks"}},"results":[{"ruleId":"aws","message":{"text":"x"},"partialFingerprints":{"commitSha":"abc"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"f"},"region":{"startLine":2,"snippet":{"text":"s3cret-value"}}}}]}]}]}`, "sarif", 1, "", []string{secret}},
-	} {
+	}
+}
+
+// TestFormats: what is told apart.
+func TestFormats(t *testing.T) {
+	for name, tc := range formatteds() {
 		t.Run(name, func(t *testing.T) {
 			got, err := Report("", input(tc.body))
 			if err != nil || got.Format != tc.format || len(got.Events) != tc.events {
@@ -148,12 +162,12 @@ func TestFormats(t *testing.T) {
 }
 
 func TestNoReport(t *testing.T) {
-	for _, body := range []string{"", "{}", "hello", `{"canary": 1}`, `[1]`, `{"action":"created","alert":{}}`} {
+	for _, body := range []string{"{}", "hello", `{"canary": 1}`, `[1]`, `{"action":"created","alert":{}}`} {
 		if _, err := Report("", input(body)); !errors.Is(err, ErrUnknown) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", body, err)
 		}
 	}
-	for name, body := range map[string]string{"gitleaks": `[{"RuleID": canary`, "trufflehog": `{"DetectorName": "x"}` + "\n{canary", "gitlab": `{"vulnerabilities": ["canary"]}`, "sarif": `{"runs": "canary"}`} {
+	for name, body := range map[string]string{"gitleaks": `[{"RuleID": canary`, "gitlab": `{"vulnerabilities": "canary"}`, "sarif": `{"runs": "canary"}`} {
 		if _, err := Report(name, input(body)); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -189,4 +203,70 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestNoValueToCompare: a finding whose value is not in the report says so, and how to get it.
+func TestNoValueToCompare(t *testing.T) {
+	for name, tc := range map[string]struct{ body, why string }{
+		"ggshield":         {`{"id":"x","type":"path","entities_with_incidents":[{"filename":"f","incidents":[{"type":"t","occurrences":[{"match":"ab***********yz"}]}]}]}`, "--show-secrets"},
+		"sarif":            {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","locations":[{"physicalLocation":{"artifactLocation":{"uri":"f"}}}]}]}]}`, "no snippet"},
+		"sarif, a line":    {`{"version":"2.1.0","runs":[{"results":[{"ruleId":"aws","locations":[{"physicalLocation":{"region":{"snippet":{"text":"password = \"x\""}}}}]}]}]}`, "more than the value"},
+		"gitlab":           {`{"version":"15","vulnerabilities":[{"id":"1","name":"AWS"}]}`, "no value to compare"},
+		"trufflehog":       {`{"SourceMetadata":{},"DetectorName":"X"}`, "no value to compare"},
+		"gitleaks":         {`[{"RuleID":"r","File":"f","Secret":"REDACTED"}]`, "--redact"},
+		"a public id":      {`{"SourceMetadata":{},"DetectorName":"AWS","Redacted":"AKIAIOSFODNN7EXAMPLE"}`, ""},
+		"there is a value": {`{"SourceMetadata":{},"DetectorName":"X","Raw":"s3cret-value"}`, ""},
+	} {
+		got, err := Report("", input(tc.body))
+		if err != nil || len(got.Events)+len(got.Ignored) != 1 {
+			t.Fatalf("%s: %v, %+v", name, err, got)
+		}
+		var why []string
+		for _, one := range got.Ignored {
+			if one.Blind {
+				why = append(why, one.Why)
+			}
+		}
+		for _, e := range got.Events {
+			if one, ok := got.Blind[e.ID]; ok && one.Number == 1 && one.Blind {
+				why = append(why, one.Why)
+			}
+		}
+		if (len(why) == 1) != (tc.why != "") || len(why) == 1 && !strings.Contains(why[0], tc.why) {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}
+
+// TestMoreValuesThanAnEventHolds: none of them is left out.
+func TestMoreValuesThanAnEventHolds(t *testing.T) {
+	var matches []string
+	for i := range 20 {
+		matches = append(matches, fmt.Sprintf(`{"match":"s3cret-%d"}`, i))
+	}
+	got, err := Report("", input(`{"id":"x","type":"path","entities_with_incidents":[{"filename":"f","incidents":[{"type":"t","occurrences":[`+strings.Join(matches, ",")+`]}]}]}`))
+	seen := make(map[string]bool)
+	for _, e := range got.Events {
+		for _, fp := range e.Leak.Credential.Fingerprints {
+			seen[fp.Value] = true
+		}
+	}
+	if err != nil || len(got.Events) != 3 || len(seen) != 20 {
+		t.Errorf("%v: %d events, %d fingerprints", err, len(got.Events), len(seen))
+	}
+}
+
+// TestNothingOfTheKeylessHash: the id of a finding of detect-secrets cannot be computed from a guess at its value.
+func TestNothingOfTheKeylessHash(t *testing.T) {
+	body := `{"plugins_used":[],"results":{"f":[{"type":"t","hashed_secret":"bd564db5d5cc358eb0e3523d3e03041739f230d5"}]}}`
+	one, two := input(body), input(body)
+	two.Hash = func(v string) events.Fingerprint { return hash("another key " + v) }
+	a, err := Report("", one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Report("", two)
+	if err != nil || a.Events[0].ID == b.Events[0].ID {
+		t.Error("the id is made of the hash alone", err)
+	}
 }

@@ -67,7 +67,7 @@ func Sources() []string { return slices.Sorted(maps.Keys(sources())) }
 func RawSources() []string { return slices.Sorted(maps.Keys(raws())) }
 
 // Message reads what one of Sources has sent. An authentic message that is about something else - an alert that was resolved,
-// somebody who was let in - gives no event, and says why in Ignored.
+// somebody who was let in - gives no event, and says why in Ignored. Of a message of many parts, those that are broken are in Unread.
 func Message(source string, in Native) (Result, error) {
 	adapt, ok := sources()[source]
 	if raw, is := raws()[source]; is {
@@ -86,47 +86,70 @@ func Message(source string, in Native) (Result, error) {
 	return b.result, nil
 }
 
-// event adds an event of a message, whose id its source has given.
-func (b *builder) event(e events.Event) {
-	if e.Time.IsZero() || e.Time.After(b.in.Received) {
+// event adds an event, whose id its source has given. What cannot be an event is kept apart.
+func (b *builder) event(e events.Event) bool {
+	if e.Time.IsZero() || e.Time.Year() < 1970 || e.Time.After(b.in.Received) { // a date in the future would be refused
 		e.Time = b.in.Received
 	}
-	e.ID, e.Subject = clip(e.ID, 256), clip(e.Subject, 256)
-	if e.Leak != nil {
+	switch {
+	case e.Leak != nil:
 		e.Kind = events.KindLeak
-		clean(e.Leak)
-	} else if e.Offboarding != nil {
+	case e.Offboarding != nil:
 		e.Kind = events.KindOffboarding
-	} else if e.Expiring != nil {
+	case e.Expiring != nil:
 		e.Kind = events.KindExpiring
 	}
-	if _, err := events.Encode(e); err != nil {
-		b.ignore("it names nothing that an event could be made of" + fieldOf(err))
-		return
+	clean(&e)
+	_, err := events.Encode(e)
+	if err != nil {
+		plain(&e, b.result.Format)
+		_, err = events.Encode(e)
+	}
+	if err != nil {
+		b.misread(problem(err))
+		return false
 	}
 	b.result.Events = append(b.result.Events, e)
+	return true
 }
 
-// fieldOf names the field of the event that could not be filled.
-func fieldOf(err error) string {
-	if bad, ok := errors.AsType[*events.InvalidError](err); ok && len(bad.Problems) > 0 && bad.Problems[0].Field != "" {
-		return ": " + bad.Problems[0].Field + " " + bad.Problems[0].Text
+// plain takes away what only describes where an event comes from: it must not be the reason why nothing is rotated.
+func plain(e *events.Event, source string) {
+	e.Source = "urn:" + source
+	switch {
+	case e.Leak != nil:
+		e.Leak.Upstream.URL, e.Leak.Evidence = "", e.Leak.Evidence[:min(len(e.Leak.Evidence), 4)]
+	case e.Offboarding != nil:
+		e.Offboarding.Upstream.URL = ""
+	case e.Expiring != nil:
+		e.Expiring.Upstream.URL = ""
 	}
-	return ""
+}
+
+// problem names the field of the event that could not be filled.
+func problem(err error) error {
+	if bad, ok := errors.AsType[*events.InvalidError](err); ok && len(bad.Problems) > 0 {
+		return &misread{bad.Problems[0].Field, bad.Problems[0].Text}
+	}
+	return &misread{text: "no event can be made of it"}
 }
 
 // expiring adds an access token of GitLab that ends soon.
-func (b *builder) expiring(token int64, ends string) {
+func (b *builder) expiring(token, ends string) {
 	at, err := time.Parse(time.DateOnly, ends)
 	if err != nil {
 		at = when(ends)
 	}
-	if at.IsZero() || token == 0 {
-		b.ignore("the token has no id, or no end")
+	switch {
+	case token == "" || token == "0":
+		b.unread("object_attributes.id", "is missing")
+		return
+	case at.IsZero():
+		b.unread("object_attributes.expires_at", "is no date")
 		return
 	}
-	b.event(events.Event{ID: digest(fmt.Sprint(token), ends), Source: "urn:gitlab:access_token", Expiring: &events.Expiring{ExpiresAt: at,
-		Credential: events.Credential{Provider: "gitlab", PublicID: fmt.Sprint(token)}, Upstream: events.Upstream{System: "gitlab", ID: fmt.Sprint(token), Type: "access_token"}}})
+	b.event(events.Event{ID: digest(token, ends), Source: "urn:gitlab:access_token", Expiring: &events.Expiring{ExpiresAt: at,
+		Credential: events.Credential{Provider: "gitlab", PublicID: token}, Upstream: events.Upstream{System: "gitlab", ID: token, Type: "access_token"}}})
 }
 
 // digest is an id for a message whose source gives none: the same bytes are the same event.
@@ -135,100 +158,149 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// A githubUser is one of GitHub's.
+type githubUser struct {
+	Login string
+	ID    ident
+}
+
 // github reads secret scanning alerts, and people who are removed from an organisation or a team.
 func github(b *builder, in Native) error {
-	type user struct {
-		Login string
-		ID    int64
-	}
 	var m struct {
 		Action     string
 		Alert      *alert
-		Repository struct {
+		Location   loose[map[string]any]
+		Repository loose[struct {
 			URL      string
 			FullName string `json:"full_name"`
-		}
-		Organization struct{ Login, URL string }
+		}]
+		Organization loose[struct{ Login, URL string }]
 		Membership   *struct {
-			URL          string
-			Organization string `json:"organization_url"`
-			User         user
+			Organization loose[string] `json:"organization_url"`
+			User         githubUser
 		}
-		Scope  string
-		Member *user
-		Team   *struct{ Name, URL string }
+		Scope  loose[string]
+		Member *githubUser
+		Team   *struct{ Name, URL loose[string] }
 	}
 	if err := decode(in.Body, &m); err != nil {
 		return err
 	}
-	b.next()
-	kind := in.header("X-GitHub-Event")
+	b.next("")
+	kind, org := in.header("X-GitHub-Event"), m.Organization.v
 	id := or(in.header("X-GitHub-Delivery"), digest(string(in.Body)))
 	switch {
-	case m.Alert != nil && (kind == "" || kind == "secret_scanning_alert"):
-		if why := m.Alert.idle(m.Action); why != "" {
-			b.ignore(why)
-			return nil
-		}
-		l := m.Alert.leak(m.Action, m.Repository.FullName)
-		if in.Hash != nil && m.Alert.Secret != "" {
-			l.Credential.Fingerprints = b.fingerprints(m.Alert.Secret)
-		}
-		b.event(events.Event{ID: id, Source: or(m.Repository.URL, "https://github.com"), Subject: m.Repository.FullName, Time: when(or(m.Alert.Updated, m.Alert.Created)), Leak: l})
-	case m.Membership != nil && m.Action == "member_removed":
-		b.event(gone(id, or(m.Organization.URL, m.Membership.Organization), m.Membership.User.Login, m.Membership.User.ID, events.Offboarding{
-			Scope: &events.Scope{Organization: m.Organization.Login}, Severity: "high", Reason: "member_removed", InitiatedBy: "admin",
-			Upstream: events.Upstream{System: "github", Type: "organization.member_removed"}}))
-	case m.Member != nil && m.Team != nil && m.Action == "removed":
-		b.event(gone(id, or(m.Team.URL, m.Organization.URL), m.Member.Login, m.Member.ID, events.Offboarding{
-			Scope: &events.Scope{Organization: m.Organization.Login, Team: m.Team.Name}, Severity: "medium", Reason: "membership.removed",
-			Upstream: events.Upstream{System: "github", Type: "membership.removed"}}))
+	case kind == "secret_scanning_alert" && m.Alert == nil:
+		return missing("alert")
 	case m.Alert == nil && m.Membership == nil && m.Member == nil:
-		return fmt.Errorf("%w: neither a secret scanning alert nor about a member", ErrForeign)
+		return fmt.Errorf("%w: alert, membership and member are missing", ErrForeign)
+	case m.Action == "":
+		return missing("action")
+	case m.Alert != nil && kind == "" && len(m.Location.v) > 0:
+		b.ignore("it is another place of an alert that was sent already")
+	case m.Alert != nil && (kind == "" || kind == "secret_scanning_alert"):
+		return b.alert(in, id, m.Action, kind, *m.Alert, m.Repository.v.FullName, m.Repository.v.URL)
+	case m.Action == "member_removed" && m.Membership == nil:
+		return missing("membership")
+	case m.Action == "member_removed" && org.Login == "":
+		return missing("organization.login")
+	case m.Action == "member_removed":
+		b.gone("membership.user", id, or(org.URL, m.Membership.Organization.v), m.Membership.User, events.Offboarding{
+			Scope: &events.Scope{Organization: org.Login}, Severity: "high", Reason: "member_removed", InitiatedBy: "admin",
+			Upstream: events.Upstream{System: "github", Type: "organization.member_removed"}})
+	case m.Action == "removed" && (kind == "membership" || m.Scope.v == "team") && m.Team == nil:
+		return missing("team")
+	case m.Action == "removed" && m.Team != nil && m.Member == nil:
+		return missing("member")
+	case m.Action == "removed" && m.Team != nil && m.Team.Name.v == "": // without it the whole organisation would be meant
+		return missing("team.name")
+	case m.Action == "removed" && m.Team != nil && org.Login == "":
+		return missing("organization.login")
+	case m.Action == "removed" && m.Team != nil:
+		b.gone("member", id, or(m.Team.URL.v, org.URL), *m.Member, events.Offboarding{
+			Scope: &events.Scope{Organization: org.Login, Team: m.Team.Name.v}, Severity: "medium", Reason: "membership.removed",
+			Upstream: events.Upstream{System: "github", Type: "membership.removed"}})
 	default:
-		b.ignore(fmt.Sprintf("%s of GitHub rotates nothing", clip(or(m.Action, kind), 64)))
+		b.ignore(clip(m.Action, 64) + " of GitHub rotates nothing")
 	}
 	return nil
 }
 
-func gone(id, source, login string, user int64, o events.Offboarding) events.Event {
-	o.Change = "membership_removed"
-	o.Person = events.Person{Identifiers: []events.Identifier{
-		{Format: "iss_sub", Iss: "https://github.com", Sub: fmt.Sprint(user)}, {Format: "account", URI: "acct:" + login + "@github.com"}}}
-	return events.Event{ID: id, Source: source, Subject: login, Offboarding: &o}
+// gone adds somebody who was removed. A login can be taken by somebody else later, the number cannot.
+func (b *builder) gone(from, id, source string, u githubUser, o events.Offboarding) {
+	var who []events.Identifier
+	if u.ID != "" && u.ID != "0" {
+		who = append(who, events.Identifier{Format: "iss_sub", Iss: "https://github.com", Sub: string(u.ID)})
+	}
+	if u.Login != "" {
+		who = append(who, events.Identifier{Format: "account", URI: "acct:" + u.Login + "@github.com"})
+	}
+	person, ok := b.person(from, who...)
+	if !ok {
+		return
+	}
+	o.Change, o.Person = "membership_removed", person
+	b.event(events.Event{ID: id, Source: or(source, "https://github.com"), Subject: u.Login, Offboarding: &o})
 }
 
 // An alert of GitHub's secret scanning. It does not hold the value.
 type alert struct {
-	Number     int
-	SecretType string `json:"secret_type"`
-	Validity   string
-	Public     *bool  `json:"publicly_leaked"`
-	Created    string `json:"created_at"`
-	Updated    string `json:"updated_at"`
-	HTML       string `json:"html_url"`
-	Secret     string // old servers send it
+	Number     loose[int]
+	SecretType loose[string] `json:"secret_type"`
+	Validity   loose[string]
+	Public     loose[bool]   `json:"publicly_leaked"`
+	Created    loose[string] `json:"created_at"`
+	Updated    loose[string] `json:"updated_at"`
+	HTML       loose[string] `json:"html_url"`
+	Secret     loose[string] // old servers send it
+
+	Dependency, Rule, Tool json.RawMessage // what GitHub's other alerts have
+}
+
+// alert adds an alert. Without the header that says what it is about, it has to say itself that it is about a secret: GitHub's
+// alerts look alike.
+func (b *builder) alert(in Native, id, action, kind string, a alert, repository, source string) error {
+	why, err := a.idle(action)
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		b.ignore(why)
+	case kind == "" && a.SecretType.v == "" && len(a.Dependency)+len(a.Rule)+len(a.Tool) > 0:
+		b.ignore("it is an alert about something else than a secret")
+	case kind == "" && a.SecretType.v == "":
+		return &misread{"alert.secret_type", "is missing, and so is the header X-GitHub-Event, which says what the alert is about"}
+	default:
+		l := a.leak(action, repository)
+		if in.Hash != nil && a.Secret.v != "" {
+			l.Credential.Fingerprints = b.fingerprints(a.Secret.v)
+		}
+		b.event(events.Event{ID: id, Source: or(source, "https://github.com"), Subject: repository, Time: when(or(a.Updated.v, a.Created.v)), Leak: l})
+	}
+	return nil
 }
 
 // idle says why an action rotates nothing, or "".
-func (a alert) idle(action string) string {
+func (a alert) idle(action string) (string, error) {
 	switch {
-	case slices.Contains([]string{"created", "reopened", "publicly_leaked"}, action), action == "validated" && a.Validity == "active":
-		return ""
+	case slices.Contains([]string{"created", "reopened", "publicly_leaked"}, action), action == "validated" && a.Validity.v == "active":
+		return "", nil
+	case action == "validated" && a.Validity.v == "":
+		return "", missing("alert.validity")
 	case action == "validated":
-		return "the alert was validated as " + or(clip(a.Validity, 32), "unknown")
+		return "the alert was validated as " + clip(a.Validity.v, 32), nil
 	}
-	return "the alert was " + or(clip(action, 32), "changed") + ", which rotates nothing"
+	return "the alert was " + clip(action, 32) + ", which rotates nothing", nil
 }
 
 func (a alert) leak(action, repository string) *events.Leak {
-	l := &events.Leak{Reason: "committed", Validity: "unknown", Exposure: "unknown", Credential: events.Credential{SecretType: a.SecretType, Provider: "github"},
-		Evidence: []events.Evidence{{Kind: "repository", Repository: repository, URL: a.HTML}},
-		Upstream: events.Upstream{System: "github", ID: fmt.Sprintf("%s#%d", repository, a.Number), Type: "secret_scanning_alert." + action}}
-	if a.Validity == "active" || a.Validity == "inactive" {
-		l.Validity = a.Validity
+	l := &events.Leak{Reason: "committed", Validity: "unknown", Exposure: "unknown", Credential: events.Credential{SecretType: a.SecretType.v, Provider: "github"},
+		Evidence: []events.Evidence{{Kind: "repository", Repository: repository, URL: a.HTML.v}},
+		Upstream: events.Upstream{System: "github", ID: fmt.Sprintf("%s#%d", repository, a.Number.v), Type: "secret_scanning_alert." + action}}
+	if a.Validity.v == "active" || a.Validity.v == "inactive" {
+		l.Validity = a.Validity.v
 	}
-	public := action == "publicly_leaked" || a.Public != nil && *a.Public
+	public := action == "publicly_leaked" || a.Public.v
 	if public {
 		l.Exposure, l.Reason = "public", "public_exposure"
 	}
@@ -248,145 +320,98 @@ func (a alert) leak(action, repository string) *events.Leak {
 // gitguardian reads incidents. The console's test message has another shape, and a value in the clear.
 func gitguardian(b *builder, in Native) error {
 	var m struct {
-		Action, Timestamp string
-		Incident          *struct {
-			ID       int64
-			Detector struct{ Name string }
-			HMSL     string `json:"hmsl_hash"`
-			Validity string
-			Severity string
-			URL      string `json:"gitguardian_url"`
+		Action    string
+		Timestamp loose[string]
+		Incident  *struct {
+			ID       loose[ident]
+			Detector loose[struct{ Name string }]
+			HMSL     json.RawMessage `json:"hmsl_hash"`
+			Validity loose[string]
+			Severity loose[string]
+			URL      loose[string] `json:"gitguardian_url"`
 		}
 	}
 	if err := decode(in.Body, &m); err != nil {
 		return err
 	}
-	b.next()
-	acts := []string{"incident_triggered", "new_occurrence", "incident_reopened", "incident_regression"}
-	switch {
-	case m.Incident == nil:
+	b.next("")
+	acts := slices.Contains([]string{"incident_triggered", "new_occurrence", "incident_reopened", "incident_regression", "incident_validity_changed"}, m.Action)
+	switch i := m.Incident; {
+	case i == nil && acts:
+		return missing("incident")
+	case i == nil:
 		b.ignore("it is about no incident")
 		return nil
-	case !slices.Contains(acts, m.Action) && (m.Action != "incident_validity_changed" || m.Incident.Validity != "valid"):
+	case m.Action == "":
+		return missing("action")
+	case m.Action == "incident_validity_changed" && i.Validity.v == "":
+		return missing("incident.validity")
+	case !acts, m.Action == "incident_validity_changed" && i.Validity.v != "valid":
 		b.ignore(clip(m.Action, 64) + " rotates nothing")
 		return nil
 	}
-	l := &events.Leak{Severity: word(m.Incident.Severity), Reason: "scanner_finding", Validity: or(map[string]string{"valid": "active", "invalid": "inactive"}[m.Incident.Validity], "unknown"),
-		Credential: events.Credential{SecretType: m.Incident.Detector.Name}, Upstream: events.Upstream{System: "gitguardian", ID: fmt.Sprint(m.Incident.ID), Type: m.Action, URL: m.Incident.URL}}
-	if raw, err := hex.DecodeString(m.Incident.HMSL); err == nil && len(raw) == 32 {
-		l.Credential.Fingerprints = []events.Fingerprint{{Alg: "gg-hmsl", Value: strings.ToLower(m.Incident.HMSL)}}
+	i, id := m.Incident, string(m.Incident.ID.v)
+	l := &events.Leak{Severity: word(i.Severity.v), Reason: "scanner_finding", Validity: or(map[string]string{"valid": "active", "invalid": "inactive"}[i.Validity.v], "unknown"),
+		Credential: events.Credential{SecretType: i.Detector.v.Name}, Upstream: events.Upstream{System: "gitguardian", ID: id, Type: m.Action, URL: i.URL.v}}
+	var hmsl string
+	if err := decode(i.HMSL, &hmsl); len(i.HMSL) > 0 && err != nil { // it may still match by what is said of it
+		b.misread(below("incident.hmsl_hash", err))
 	}
-	b.event(events.Event{ID: digest(fmt.Sprint(m.Incident.ID), m.Action, m.Timestamp), Source: "https://dashboard.gitguardian.com", Time: when(m.Timestamp), Leak: l})
+	if raw, err := hex.DecodeString(hmsl); err == nil && len(raw) == 32 {
+		l.Credential.Fingerprints = []events.Fingerprint{{Alg: "gg-hmsl", Value: strings.ToLower(hmsl)}}
+	}
+	if id == "" {
+		id = digest(string(in.Body))
+	}
+	b.event(events.Event{ID: digest(id, m.Action, m.Timestamp.v), Source: "https://dashboard.gitguardian.com", Time: when(m.Timestamp.v), Leak: l})
 	return nil
-}
-
-// unwrapped is the message inside a Pub/Sub push.
-func unwrapped(body []byte) []byte {
-	var m struct{ Message struct{ Data []byte } }
-	if json.Unmarshal(body, &m) == nil && len(m.Message.Data) > 0 {
-		return m.Message.Data
-	}
-	return body
-}
-
-// google reads leaked passwords from the Alert Center, and people who are suspended or deleted from admin reports.
-func google(b *builder, in Native) error {
-	var m struct {
-		AlertID, Type, StartTime string
-		Data                     struct{ Email string }
-		Metadata                 struct{ Severity string }
-		ID                       struct{ Time, UniqueQualifier string }
-		Events                   oneOrMany[struct {
-			Name       string
-			Parameters []struct {
-				Name  string
-				Value any // a text, or something we do not look at
-			}
-		}]
-	}
-	if err := decode(unwrapped(in.Body), &m); err != nil {
-		return err
-	}
-	b.next()
-	if m.Type == "Leaked password" {
-		b.event(events.Event{ID: or(m.AlertID, digest(string(in.Body))), Source: "urn:google:alertcenter", Time: when(m.StartTime), Leak: &events.Leak{Severity: word(m.Metadata.Severity), Reason: "credential_compromise",
-			Credential: events.Credential{SecretType: "google:password"}, Person: &events.Person{Identifiers: []events.Identifier{{Format: "email", Email: m.Data.Email}}},
-			Upstream: events.Upstream{System: "google", ID: m.AlertID, Type: m.Type}}})
-		return nil
-	}
-	changes := map[string]string{"SUSPEND_USER": "suspended", "DELETE_USER": "deleted", "ARCHIVE_USER": "deactivated"}
-	for i, e := range m.Events {
-		change, ok := changes[e.Name]
-		if !ok {
-			b.ignore(clip(e.Name, 64) + " rotates nothing")
-			continue
-		}
-		for _, p := range e.Parameters {
-			if email, _ := p.Value.(string); p.Name == "USER_EMAIL" {
-				id := fmt.Sprintf("%s/%s/%d", m.ID.Time, m.ID.UniqueQualifier, i)
-				b.event(events.Event{ID: id, Source: "urn:google:admin", Time: when(m.ID.Time), Offboarding: &events.Offboarding{Change: change, Severity: "high", Reason: e.Name, InitiatedBy: "admin",
-					Person: events.Person{Identifiers: []events.Identifier{{Format: "email", Email: email}}}, Upstream: events.Upstream{System: "google", ID: id, Type: e.Name}}})
-			}
-		}
-	}
-	if len(m.Events) == 0 {
-		return fmt.Errorf("%w: neither an alert nor an admin report", ErrForeign)
-	}
-	return nil
-}
-
-// oneOrMany is a list, or one element that stands for a list of one.
-type oneOrMany[T any] []T
-
-// UnmarshalJSON reads either form.
-func (o *oneOrMany[T]) UnmarshalJSON(raw []byte) error {
-	if strings.HasPrefix(strings.TrimSpace(string(raw)), "[") || string(raw) == "null" {
-		return json.Unmarshal(raw, (*[]T)(o))
-	}
-	*o = make([]T, 1)
-	return json.Unmarshal(raw, &(*o)[0])
 }
 
 // gitlabHook reads vulnerability hooks of secret detection, and access tokens that are about to expire.
 func gitlabHook(b *builder, in Native) error {
 	var m struct {
 		Kind   string `json:"object_kind"`
-		Object struct {
-			ID                          int64
-			Name                        string
-			Expires                     string `json:"expires_at"`
-			URL, Title, State, Severity string
-			Report                      string `json:"report_type"`
-			Updated                     string `json:"updated_at"`
-			Identifiers                 []struct {
-				Name string
+		Object *struct {
+			ID                   loose[ident]
+			Expires              loose[string] `json:"expires_at"`
+			URL, Title, Severity loose[string]
+			State                loose[string]
+			Report               loose[string] `json:"report_type"`
+			Updated              loose[string] `json:"updated_at"`
+			Identifiers          loose[[]struct {
 				Type string `json:"external_type"`
 				ID   string `json:"external_id"`
-			}
+			}]
 		} `json:"object_attributes"`
 	}
 	if err := decode(in.Body, &m); err != nil {
 		return err
 	}
-	b.next()
+	b.next("")
+	o := m.Object
 	switch {
-	case m.Kind == "access_token":
-		b.expiring(m.Object.ID, m.Object.Expires)
 	case m.Kind == "":
 		return fmt.Errorf("%w: object_kind is missing", ErrForeign)
-	case m.Kind != "vulnerability":
+	case m.Kind != "vulnerability" && m.Kind != "access_token":
 		b.ignore(clip(m.Kind, 64) + " rotates nothing")
-	case m.Object.Report != "secret_detection":
+	case o == nil:
+		return missing("object_attributes")
+	case m.Kind == "access_token":
+		b.expiring(string(o.ID.v), o.Expires.v)
+	case o.Report.v == "":
+		return missing("object_attributes.report_type")
+	case o.Report.v != "secret_detection":
 		b.ignore("the vulnerability is no secret")
-	case m.Object.State != "" && m.Object.State != "detected" && m.Object.State != "confirmed":
-		b.ignore("the vulnerability is " + clip(m.Object.State, 32))
+	case o.State.v != "" && o.State.v != "detected" && o.State.v != "confirmed":
+		b.ignore("the vulnerability is " + clip(o.State.v, 32))
 	default:
-		l := &events.Leak{Severity: word(m.Object.Severity), Reason: "scanner_finding", Credential: events.Credential{SecretType: m.Object.Title}, Upstream: events.Upstream{System: "gitlab", Type: "vulnerability", URL: m.Object.URL}}
-		for _, i := range m.Object.Identifiers {
+		l := &events.Leak{Severity: word(o.Severity.v), Reason: "scanner_finding", Credential: events.Credential{SecretType: o.Title.v}, Upstream: events.Upstream{System: "gitlab", Type: "vulnerability", URL: o.URL.v}}
+		for _, i := range o.Identifiers.v {
 			l.Credential.SecretType = strings.ToLower(i.Type + "_" + strings.ReplaceAll(i.ID, " ", "_"))
 			break
 		}
-		b.event(events.Event{ID: or(in.header("Idempotency-Key"), digest(m.Object.URL, m.Object.State, m.Object.Updated)), Source: "urn:gitlab:vulnerability", Time: when(m.Object.Updated), Leak: l})
+		id := or(in.header("Idempotency-Key"), digest(o.URL.v, o.State.v, o.Updated.v))
+		b.event(events.Event{ID: id, Source: "urn:gitlab:vulnerability", Time: when(o.Updated.v), Leak: l})
 	}
 	return nil
 }

@@ -9,33 +9,43 @@ import (
 
 // partner reads what GitHub sends to a partner of its secret scanning: a list of values that were found in public.
 func partner(b *builder, in Native) error {
-	var list []json.RawMessage
-	if err := decode(in.Body, &list); err != nil {
+	var all []json.RawMessage
+	if err := decode(in.Body, &all); err != nil {
 		return err
 	}
-	return each(b, list, func(m struct{ Token, Type, URL, Source string }) {
-		b.found("https://github.com/secret-scanning", m.Token, events.Leak{Credential: events.Credential{SecretType: m.Type},
-			Evidence: []events.Evidence{{Kind: or(m.Source, "unknown"), URL: m.URL}}, Upstream: events.Upstream{System: "github-partner"}}, m.Type, m.URL, fmt.Sprint(b.count))
+	each(b, "", all, func(m struct {
+		Token             string
+		Type, URL, Source loose[string]
+	}) {
+		b.found("https://github.com/secret-scanning", m.Token, events.Leak{Credential: events.Credential{SecretType: m.Type.v},
+			Evidence: []events.Evidence{{Kind: or(m.Source.v, "unknown"), URL: m.URL.v}}, Upstream: events.Upstream{System: "github-partner"}}, m.Type.v, m.URL.v, fmt.Sprint(b.count))
 	})
+	nothing(b)
+	return nil
 }
 
 // revocation reads what GitLab asks to be revoked: values that were found in public projects.
 func revocation(b *builder, in Native) error {
-	var list []json.RawMessage
-	if err := decode(in.Body, &list); err != nil {
+	var all []json.RawMessage
+	if err := decode(in.Body, &all); err != nil {
 		return err
 	}
-	return each(b, list, func(m struct{ Type, Token, Location string }) {
-		b.found("urn:gitlab:token_revocation", m.Token, events.Leak{Credential: events.Credential{SecretType: m.Type},
-			Evidence: []events.Evidence{{Kind: "file", URL: m.Location}}, Upstream: events.Upstream{System: "gitlab", Type: "revoke_tokens"}}, m.Type, m.Location)
+	each(b, "", all, func(m struct {
+		Token          string
+		Type, Location loose[string]
+	}) {
+		b.found("urn:gitlab:token_revocation", m.Token, events.Leak{Credential: events.Credential{SecretType: m.Type.v},
+			Evidence: []events.Evidence{{Kind: "file", URL: m.Location.v}}, Upstream: events.Upstream{System: "gitlab", Type: "revoke_tokens"}}, m.Type.v, m.Location.v)
 	})
+	nothing(b)
+	return nil
 }
 
 // found adds a value that its provider knows to be public.
 func (b *builder) found(source, value string, l events.Leak, parts ...string) {
 	l.Credential.Fingerprints = b.fingerprints(value)
 	if len(l.Credential.Fingerprints) == 0 {
-		b.ignore("it holds no value that could be looked for")
+		b.unread("token", "holds no value that could be looked for")
 		return
 	}
 	l.Severity, l.Reason, l.Exposure = "critical", "provider_notice", "public"
@@ -45,6 +55,17 @@ func (b *builder) found(source, value string, l events.Leak, parts ...string) {
 // report reads what a scanner has written, whichever it is.
 func report(b *builder, in Native) error {
 	got, err := Report("", b.in)
+	if err != nil {
+		return err
+	}
 	b.result = got
-	return err
+	nothing(b)
+	return nil
+}
+
+// nothing says so when there was nothing to read.
+func nothing(b *builder) {
+	if r := b.result; len(r.Events)+len(r.Ignored)+len(r.Unread) == 0 {
+		b.ignore("it holds no findings")
+	}
 }

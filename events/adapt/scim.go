@@ -15,7 +15,7 @@ func scim(b *builder, in Native) error {
 	if in.Method == "" || in.Path == "" {
 		return errors.New("a SCIM request is known by its method and path: send it to the HTTP edge")
 	}
-	b.next()
+	b.next("")
 	active, external, err := true, "", error(nil)
 	change, reason := "deactivated", "scim."+strings.ToLower(in.Method)+".active_false"
 	switch in.Method {
@@ -24,12 +24,12 @@ func scim(b *builder, in Native) error {
 	case http.MethodPut:
 		var m struct {
 			Active     *switched
-			ExternalID string
+			ExternalID loose[string]
 		}
 		if err = decode(in.Body, &m); m.Active != nil {
 			active = bool(*m.Active)
 		}
-		external = m.ExternalID
+		external = m.ExternalID.v
 	case http.MethodPatch:
 		active, err = patched(in.Body)
 	default:
@@ -42,56 +42,79 @@ func scim(b *builder, in Native) error {
 		b.ignore("it takes nobody's access away")
 		return nil
 	}
-	o := &events.Offboarding{Change: change, Severity: "high", Reason: reason, InitiatedBy: "system", Upstream: events.Upstream{System: "scim"}}
-	o.Person.Identifiers = append([]events.Identifier{{Format: "scim", URI: in.Path, ExternalID: external}}, in.Known...)
-	b.event(events.Event{ID: digest(in.Method, in.Path, string(in.Body), in.Received.Format("2006-01-02T15:04")), Source: or(in.Origin, "urn:scim"), Offboarding: o})
+	if person, ok := b.person("the path of the request", append([]events.Identifier{{Format: "scim", URI: in.Path, ExternalID: external}}, in.Known...)...); ok {
+		b.event(events.Event{ID: digest(in.Method, in.Path, string(in.Body), in.Received.Format("2006-01-02T15:04")), Source: or(in.Origin, "urn:scim"),
+			Offboarding: &events.Offboarding{Person: person, Change: change, Severity: "high", Reason: reason, InitiatedBy: "system", Upstream: events.Upstream{System: "scim"}}})
+	}
 	return nil
 }
+
+// userSchema may stand before the name of an attribute, or be the name of an object that holds them.
+const userSchema = "urn:ietf:params:scim:schemas:core:2.0:user"
 
 // patched is what a PATCH leaves active; true when it says nothing of it. Okta names no path, Entra writes False as a text.
 func patched(body []byte) (active bool, err error) {
 	var m struct {
-		Operations []struct {
+		Operations list[struct {
 			Op, Path string
 			Value    json.RawMessage
-		}
+		}]
 	}
 	if err := decode(body, &m); err != nil {
 		return true, err
 	}
 	if len(m.Operations) == 0 {
-		return true, errors.New("field operations is missing")
+		return true, missing("operations")
 	}
 	active = true
 	for i, op := range m.Operations {
-		if verb := strings.ToLower(op.Op); verb != "replace" && verb != "add" {
-			continue
-		}
-		value := op.Value
-		if op.Path == "" {
-			var members map[string]json.RawMessage
-			if json.Unmarshal(op.Value, &members) != nil {
-				return true, fmt.Errorf("field operations[%d].value has another type than expected", i)
+		at := fmt.Sprintf("operations[%d]", i)
+		switch strings.ToLower(op.Op) {
+		case "replace", "add":
+			said, known, err := activeIn(op.Path, op.Value)
+			if err != nil {
+				return true, below(at, below("value", err))
 			}
-			value = nil
-			for name, v := range members {
-				if strings.EqualFold(name, "active") {
-					value = v
-				}
+			if known {
+				active = said
 			}
-		} else if !strings.EqualFold(strings.TrimPrefix(strings.ToLower(op.Path), "urn:ietf:params:scim:schemas:core:2.0:user:"), "active") {
-			continue
+		case "remove":
+		default:
+			return true, &misread{at + ".op", "is none of add, replace and remove"}
 		}
-		if value == nil {
-			continue
-		}
-		var s switched
-		if json.Unmarshal(value, &s) != nil {
-			return true, fmt.Errorf("field operations[%d].value is neither true nor false", i)
-		}
-		active = bool(s)
 	}
 	return active, nil
+}
+
+// activeIn is what the value at a path says of active, if it does. Where it says both, it is false.
+func activeIn(path string, value json.RawMessage) (active, known bool, err error) {
+	path = strings.ToLower(path)
+	if strings.TrimPrefix(path, userSchema+":") == "active" {
+		var s switched
+		if json.Unmarshal(value, &s) != nil {
+			return true, false, &misread{text: "is neither true nor false"}
+		}
+		return bool(s), true, nil
+	}
+	if path != "" && path != userSchema {
+		return true, false, nil
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(value, &members) != nil || members == nil {
+		return true, false, &misread{text: "has another type than expected (" + kindOfJSON(value) + ")"}
+	}
+	active = true
+	for name, v := range members {
+		if name == "" || path == userSchema && strings.EqualFold(name, userSchema) { // once is enough
+			continue
+		}
+		said, is, err := activeIn(name, v)
+		if err != nil {
+			return true, false, err
+		}
+		active, known = active && (said || !is), known || is
+	}
+	return active, known, nil
 }
 
 // switched is a boolean, or a text that says true or false. Anything else is an error: a guess would let a leaver stay.
@@ -105,7 +128,7 @@ func (s *switched) UnmarshalJSON(raw []byte) error {
 	case "false":
 		*s = false
 	default:
-		return &json.UnmarshalTypeError{Value: "value", Field: "active"}
+		return wrongType(raw)
 	}
 	return nil
 }

@@ -313,7 +313,7 @@ func TestBadInput(t *testing.T) {
 		"below a source":   {"/v1/okta/x", "{}", 404, "below"},
 		"no JSON":          {"/v1/okta", `{"data":` + canary, 400, "no valid JSON"},
 		"a wrong field":    {"/v1/okta", `{"data":{"events":"` + canary + `"}}`, 400, "data.events"},
-		"a wrong field in": {"/v1/aws", `{"source":"aws.health","detail":{"affectedEntities":"` + canary + `"}}`, 400, "affectedentities"},
+		"a wrong field in": {"/v1/aws", `{"source":"aws.health","detail":{"affectedEntities":"` + canary + `"}}`, 400, "affectedEntities"},
 		"too large":        {"/v1/okta", strings.Repeat("x", maxBody+1), 413, "1 MiB"},
 	} {
 		if status, answer := e.do("POST", c.path, c.body, token); status != c.status || !strings.Contains(answer, c.says) {

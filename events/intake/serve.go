@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/events/adapt"
 )
@@ -156,15 +158,15 @@ func (in *Intake) deliver(ctx context.Context, s *source, native adapt.Native, r
 		}
 		native.Hash = hash
 	}
-	list, ignored, err := read(s, native)
+	got, err := read(s, native)
 	if errors.Is(err, adapt.ErrForeign) {
 		return in.bury(ctx, s, native, replay, err)
 	}
 	if err != nil {
 		return taken{}, err
 	}
-	out := taken{Events: []string{}, Ignored: ignored}
-	for _, e := range list {
+	out := taken{Events: []string{}}
+	for _, e := range got.Events {
 		e.Publisher = s.Name
 		in.complete(ctx, s, native, &e)
 		if err := in.Publish(ctx, e); err != nil {
@@ -173,8 +175,18 @@ func (in *Intake) deliver(ctx context.Context, s *source, native adapt.Native, r
 		in.Log.Info().Str("source", s.Name).Str("event", e.ID).Str("kind", string(e.Kind)).Msg("a message became an event")
 		out.Events = append(out.Events, e.ID)
 	}
-	for _, why := range ignored {
-		in.Log.Info().Str("source", s.Name).Str("because", why).Msg("a message rotates nothing")
+	for _, one := range got.Ignored {
+		out.Ignored = append(out.Ignored, one.Why)
+		level := zerolog.InfoLevel
+		if one.Alarm {
+			level = zerolog.ErrorLevel
+		}
+		in.Log.WithLevel(level).Str("source", s.Name).Str("because", one.Why).Msg("a message rotates nothing")
+	}
+	if unread := got.Err(); unread != nil { // beside what could be read
+		kept, err := in.bury(ctx, s, native, replay, unread)
+		out.Kept = kept.Kept
+		return out, err
 	}
 	in.remember(ctx, replay, native.Received)
 	return out, nil
@@ -190,16 +202,12 @@ func (in *Intake) needsHash(s *source, body []byte) bool {
 }
 
 // read turns a message into events: of kind events it is one already.
-func read(s *source, native adapt.Native) (list []events.Event, ignored []string, err error) {
+func read(s *source, native adapt.Native) (adapt.Result, error) {
 	if s.Kind == "events" {
 		e, err := events.DecodeFile(native.Body, native.Received)
-		return []events.Event{e}, nil, err
+		return adapt.Result{Events: []events.Event{e}}, err
 	}
-	got, err := adapt.Message(s.kind.message, native)
-	for _, one := range got.Ignored {
-		ignored = append(ignored, one.Why)
-	}
-	return got.Events, ignored, err
+	return adapt.Message(s.kind.message, native)
 }
 
 // before reports whether the same bytes were taken not long ago.

@@ -63,13 +63,9 @@ func (in *intake) take(ctx context.Context, m jetstream.Msg, from origin) {
 }
 
 // offer decodes and checks a message and gives what it says to the handler, everything before the message is
-// acknowledged. A refusal is final; of several the first is told.
+// acknowledged. A refusal is final; of several the first is told. A part that cannot be read does not keep back the rest.
 func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) error {
-	list, err := in.read(m, meta, from, log)
-	if err != nil {
-		return err
-	}
-	var final error
+	list, final := in.read(m, meta, from, log)
 	for _, e := range list {
 		err := in.handle(ctx, e, meta)
 		if r, ok := errors.AsType[refuser](err); ok {
@@ -84,7 +80,8 @@ func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta, from or
 	return final
 }
 
-// read turns a message into events: one of the canonical form, or any number of a source's own form. A failure is a refusal.
+// read turns a message into events: one of the canonical form, or any number of a source's own form. A failure is a refusal, of the
+// message or of what of it is not among the events.
 func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) ([]events.Event, error) {
 	subject := published(m.Subject())
 	if from.source != "" { // whose subject it is, the configuration has said
@@ -106,7 +103,10 @@ func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logg
 	if err != nil {
 		return nil, refusalOf(err)
 	}
-	return []events.Event{e}, in.listed(e.Publisher)
+	if err := in.listed(e.Publisher); err != nil {
+		return nil, err
+	}
+	return []events.Event{e}, nil
 }
 
 // unproven is the refusal of an event whose signature is missing or wrong; a secret in it must not be kept either.

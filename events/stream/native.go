@@ -32,7 +32,8 @@ func rawSubject(subject string) (publisher, source string, ok bool) {
 	return parts[0], parts[2], true
 }
 
-// native reads a message in its source's own form. What is authentic and rotates nothing is no event, and no error.
+// native reads a message in its source's own form. What is authentic and rotates nothing is no event, and no error. Beside a part that
+// cannot be read there may be events.
 func (in *intake) native(m jetstream.Msg, meta Meta, publisher, source string, log zerolog.Logger) ([]events.Event, error) {
 	if field, found := events.RawSecret(m.Data()); found {
 		return nil, refusal{reason: string(events.ReasonRawSecret), field: field, problem: "looks like a raw secret and is not accepted", secret: true,
@@ -49,10 +50,17 @@ func (in *intake) native(m jetstream.Msg, meta Meta, publisher, source string, l
 		return nil, refusal{reason: string(events.ReasonMalformed), problem: err.Error(), remedy: "send the message as the source wrote it, headers included"}
 	}
 	for _, one := range got.Ignored {
-		log.Info().Str("source", source).Str("because", clean(one.Why)).Msg("a message rotates nothing")
+		level := zerolog.InfoLevel
+		if one.Alarm {
+			level = zerolog.ErrorLevel
+		}
+		log.WithLevel(level).Str("source", source).Str("because", clean(one.Why)).Msg("a message rotates nothing")
 	}
 	for i := range got.Events {
 		got.Events[i].Publisher = publisher
+	}
+	if unread := got.Err(); unread != nil {
+		return got.Events, refusal{reason: string(events.ReasonMalformed), problem: unread.Error(), remedy: "what could be read was taken; look at the rest by hand"}
 	}
 	return got.Events, nil
 }
