@@ -220,7 +220,7 @@ func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.vault.Run(ctx) })
 	g.Go(func() error { return s.Engine.Run(ctx) })
-	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Signers: s.cfg.Events.Signers, Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Scopes: s.cfg.Events.Scopes, Signers: s.cfg.Events.Signers, Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
 			return s.Engine.Accept(ctx, e, m.Stored)
