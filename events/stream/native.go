@@ -96,7 +96,7 @@ func (s Subscriber) taps(ctx context.Context, js jetstream.JetStream) (out []tap
 		return out, nil
 	}
 	own := jetstream.StreamConfig{Name: Intake, Subjects: homeless, Description: "rotator: messages of sources, as they are", Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
-		Replicas: max(s.Replicas, 1), Duplicates: day, MaxAge: 30 * day, MaxBytes: 512 << 20, Discard: jetstream.DiscardNew}
+		Replicas: max(s.Replicas, 1), Duplicates: day, MaxAge: 30 * day, MaxBytes: 512 << 20, MaxMsgSize: maxMessage, Discard: jetstream.DiscardNew}
 	return out, ensure.Stream(ctx, js, own, s.Log)
 }
 

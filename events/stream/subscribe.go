@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ type Subscriber struct {
 	Taps     map[string]string
 	Replicas int // of ROTATOR_INTAKE; 0 is 1
 	Log      zerolog.Logger
+
+	tidy time.Duration // how often the janitor looks; 0 is often enough
 }
 
 // Run works until ctx ends, then lets the handlers in hand finish and returns nil. The context that handlers get
@@ -65,10 +68,17 @@ func (s Subscriber) Run(ctx context.Context, handle Handler) error {
 	if err != nil {
 		return fmt.Errorf("preparing the mapped subjects: %w", err)
 	}
+	rooms := map[string][]string{Events: {LeakConsumer, OtherConsumer}}
 	for _, t := range taps {
+		if t.stream == Intake {
+			rooms[Intake] = append(rooms[Intake], t.consumer.Durable)
+		}
 		l := &lane{intake: in, conn: s.Conn, origin: t.origin, consumer: t.consumer}
 		g.Go(func() error { return l.work(ctx) })
 	}
+	g.Go(func() error {
+		return (&janitor{js: js, rooms: rooms, log: s.Log, idle: make(map[string]time.Time)}).run(ctx, cmp.Or(s.tidy, tidyEvery))
+	})
 	return g.Wait()
 }
 
