@@ -86,7 +86,8 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready,
+			Streams: func(ctx context.Context) (stream.Levels, error) { return stream.ReadLevels(ctx, s.Conn) }})
 	}
 	return s, err
 }
