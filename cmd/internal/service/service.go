@@ -81,7 +81,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 		return nil, err
 	}
 	if cfg.Intake.Enabled() {
-		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, log); err != nil {
+		if s.intake, err = openIntake(ctx, cfg, s.Conn, Publisher(cfg, s.Conn), v, log); err != nil {
 			return nil, err
 		}
 	}
