@@ -28,9 +28,10 @@ type Event struct {
 	Manual      *Manual
 }
 
-// Key returns a stable token for (source, id), safe as a Nats-Msg-Id.
+// Key returns a stable token for (publisher, source, id), safe as a Nats-Msg-Id. The publisher belongs to it because it is all that
+// NATS vouches for: nobody else can use up the key of its events.
 func (e Event) Key() string {
-	sum := sha256.Sum256([]byte(e.Source + "\n" + e.ID))
+	sum := sha256.Sum256([]byte(e.Publisher + "\n" + e.Source + "\n" + e.ID))
 	return hex.EncodeToString(sum[:])
 }
 

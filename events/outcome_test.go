@@ -78,7 +78,10 @@ func FuzzDecodeOutcome(f *testing.F) {
 func TestKeyAndSeverity(t *testing.T) {
 	a, b := Event{Source: "s", ID: "1"}, Event{Source: "s1", ID: ""}
 	if a.Key() == b.Key() || len(a.Key()) != 64 || a.Key() != (Event{Source: "s", ID: "1", Time: time.Unix(1, 0)}).Key() {
-		t.Error("the key must depend on source and id alone")
+		t.Error("the key must depend on publisher, source and id alone")
+	}
+	if c := (Event{Publisher: "evil", Source: "s", ID: "1"}); c.Key() == a.Key() {
+		t.Error("a publisher can use up the key of another's event")
 	}
 	want := []string{"high", "high", "low", "info"}
 	for i, e := range full() {

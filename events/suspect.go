@@ -1,6 +1,9 @@
 package events
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,11 +21,10 @@ func (r *reader) verdict(body []byte) error {
 }
 
 func (r *reader) suspect(body []byte) {
-	if n, problem := parseJSON(body); problem == nil {
-		r.rawSecretInside("", n)
+	if n, problem := parseJSON(body); problem == nil && r.rawSecretInside("", n) {
 		return
 	}
-	if rawMemberPattern.Match(body) {
+	if _, found := RawSecret(body); found {
 		r.add(ReasonRawSecret, "", "the message looks like one with a raw secret, which is not accepted", rawSecretRemedy)
 	}
 }
@@ -32,13 +34,57 @@ func (r *reader) suspect(body []byte) {
 var rawMemberPattern = regexp.MustCompile(`(?i)"(` + strings.Join(slices.DeleteFunc(rawSecretNames(), func(s string) bool { return s == "value" }), "|") + `)"\s*:`)
 
 // RawSecret reports where a JSON document carries what looks like a secret itself: a text under one of the names that
-// scanners use for it. It is for messages that are in no format of ours. What is no JSON is searched as text.
+// scanners use for it. It is for messages that are in no format of ours. What is no JSON is searched as a form and as text; the
+// document inside a form, and the one inside a Pub/Sub push, are searched too.
 func RawSecret(body []byte) (field string, found bool) {
-	n, problem := parseJSON(body)
-	if problem != nil {
-		return "", rawMemberPattern.Match(body)
+	if inner, ok := pushed(body); ok {
+		if field, found = RawSecret(inner); found {
+			return field, true
+		}
 	}
-	return rawText(n)
+	n, problem := parseJSON(body)
+	if problem == nil {
+		return rawText(n)
+	}
+	if rawMemberPattern.Match(body) {
+		return "", true
+	}
+	return rawForm(body)
+}
+
+// pushed is the document that a Pub/Sub push wraps, however it is encoded.
+func pushed(body []byte) ([]byte, bool) {
+	var m struct{ Message struct{ Data string } }
+	if json.Unmarshal(body, &m) != nil || m.Message.Data == "" {
+		return nil, false
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding, base64.RawStdEncoding, base64.RawURLEncoding} {
+		if inner, err := encoding.DecodeString(m.Message.Data); err == nil {
+			return inner, true
+		}
+	}
+	return nil, false
+}
+
+// rawForm searches a form, and the document in its field "payload", which is how GitHub can be told to send.
+func rawForm(body []byte) (field string, found bool) {
+	form, _ := url.ParseQuery(string(body)) // of a broken one, what can be read
+	for name, values := range form {
+		if at := slices.Index(rawSecretNames(), strings.ToLower(name)); at >= 0 && rawSecretNames()[at] != "value" && strings.Join(values, "") != "" {
+			return rawSecretNames()[at], true
+		}
+	}
+	for _, inner := range form["payload"] {
+		if n, problem := parseJSON([]byte(inner)); problem == nil {
+			field, found = rawText(n)
+		} else {
+			found = rawMemberPattern.MatchString(inner)
+		}
+		if found {
+			return field, true
+		}
+	}
+	return "", false
 }
 
 func rawText(n node) (field string, found bool) {

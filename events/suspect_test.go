@@ -1,7 +1,9 @@
 package events
 
 import (
+	"encoding/base64"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -24,12 +26,21 @@ func TestASecretIsRecognisedInAnyShape(t *testing.T) {
 		"trailing comma":      event + `{"token":"x",}}`,
 		"cut off":             event + `{"token" : "x`,
 		"twice":               `{"a":1,"a":2,"Token":"x"}`,
+		"a form":              "payload=" + url.QueryEscape(`{"alert":{"secret":"x"}}`),
+		"a broken form":       "a=%zz&payload=" + url.QueryEscape(`{"alert":{"secret":"x"`),
+		"a field of a form":   "team=t&token=x",
+		"a push":              `{"message":{"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"alert":[{"password":"x"}]}`)) + `"}}`,
+		"a push, unpadded":    `{"message":{"data":"` + base64.RawURLEncoding.EncodeToString([]byte(`{"a":"???>","token":"x"}`)) + `"}}`,
+		"a push in a push":    `{"message":{"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"message":{"data":"eyJyYXciOiJ4In0="}}`)) + `"}}`,
 		"too large":           `{"token":"x","pad":"` + strings.Repeat("x", maxBody) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(Message{Subject: "rotator.events.v1.gh.leak", Body: []byte(body)})
 			if bad, ok := errors.AsType[*InvalidError](err); !ok || bad.Reason() != ReasonRawSecret {
 				t.Errorf("Decode = %v", err)
+			}
+			if _, found := RawSecret([]byte(body)); !found {
+				t.Error("RawSecret does not find it")
 			}
 		})
 	}
@@ -45,6 +56,8 @@ func TestAFingerprintIsNotTakenForASecret(t *testing.T) {
 		"wrong severity": strings.Replace(whole, `"severity":"`, `"severity":"x`, 1),
 		"cut off":        whole[:len(whole)-1],
 		"other version":  strings.Replace(whole, `"specversion":"1.0"`, `"specversion":"0.3"`, 1),
+		"in a form":      "payload=" + url.QueryEscape(whole),
+		"in a push":      `{"message":{"data":"` + base64.StdEncoding.EncodeToString([]byte(whole)) + `"}}`,
 	} {
 		_, err := DecodeFile([]byte(body), time.Time{})
 		bad, ok := errors.AsType[*InvalidError](err)

@@ -199,6 +199,9 @@ func (m *emission) acceptable(cfg *config.Config, ev events.Event) error {
 	if allowed := cfg.Events.Publishers; len(allowed) > 0 && !slices.Contains(allowed, m.publisher) {
 		return fmt.Errorf("the service takes no events from publisher %q; add it to events.publishers in %s, or use --publisher with one of: %s", m.publisher, cfg.Path, strings.Join(allowed, ", "))
 	}
+	if err := cfg.Events.Scopes.Permit(ev); err != nil {
+		return fmt.Errorf("the service would refuse the event: %w", err)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type Config struct {
 	CertFile        string
 	KeyFile         string
 	Name            string                     // shown by the server's tools
+	Inbox           string                     // prefix of the subjects on which answers come; empty: _INBOX_rotator
 	InProcess       nats.InProcessConnProvider // instead of URL
 	Log             zerolog.Logger
 }
@@ -64,7 +66,7 @@ func (c Config) options(up chan<- struct{}) ([]nats.Option, error) {
 		nats.Name(c.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(200*time.Millisecond, time.Second),
 		nats.PingInterval(20 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(5 * time.Second),
-		nats.DrainTimeout(30 * time.Second), nats.IgnoreAuthErrorAbort(), nats.CustomInboxPrefix("_INBOX_rotator"),
+		nats.DrainTimeout(30 * time.Second), nats.IgnoreAuthErrorAbort(), nats.CustomInboxPrefix(cmp.Or(c.Inbox, "_INBOX_rotator")),
 		nats.ConnectHandler(func(*nats.Conn) { signal(up) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			signal(up)

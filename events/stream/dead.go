@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -59,9 +60,14 @@ func (in *intake) bury(ctx context.Context, m jetstream.Msg, meta Meta, from ori
 	ctx, cancel := context.WithTimeout(ctx, 2*confirmTime)
 	defer cancel()
 	log = log.With().Str("reason", r.reason).Logger()
-	_, err := in.js.PublishMsg(ctx, letter(m, meta, r, in.js.Conn().MaxPayload()), jetstream.WithMsgID(from.letterID(meta.Seq)), jetstream.WithExpectStream(Dead))
-	if err == nil && r.secret && from.stream == Events { // another stream is not ours to change; the letter says what to do
-		err = in.erase(ctx, meta.Seq)
+	_, source, _ := from.native(published(m.Subject()))
+	body := strip(source, m.Data())
+	if _, found := events.RawSecret(body); found { // whatever else is wrong with it
+		r.secret = true
+	}
+	err := in.store(ctx, letter(m, body, meta, from, r, in.js.Conn().MaxPayload()), from.letterID(meta.Seq))
+	if err == nil && r.secret && from.ours() { // another stream is not ours to change; the letter says what to do
+		err = in.erase(ctx, from.stream, meta.Seq)
 	}
 	if err != nil {
 		log.Error().AnErr("cause", err).Msg("a refused event could not be moved to the dead letters; trying again")
@@ -75,9 +81,18 @@ func (in *intake) bury(ctx context.Context, m jetstream.Msg, meta Meta, from ori
 	log.Warn().Str("field", clean(r.field)).Str("problem", clean(r.problem)).Str("remedy", clean(r.remedy)).Msg("an event was refused; it is among the dead letters")
 }
 
-// erase overwrites the message in the stream of events.
-func (in *intake) erase(ctx context.Context, seq uint64) error {
-	s, err := in.js.Stream(ctx, Events)
+// store publishes a dead letter. Its id can be foreseen, and so used up by others who may publish there.
+func (in *intake) store(ctx context.Context, l *nats.Msg, id string) error {
+	ack, err := in.js.PublishMsg(ctx, l, jetstream.WithMsgID(id), jetstream.WithExpectStream(Dead))
+	if err == nil && ack.Duplicate && !holds(ctx, in.js.Conn(), Dead, ack.Sequence, l) {
+		_, err = in.js.PublishMsg(ctx, l, jetstream.WithMsgID(rand.Text()), jetstream.WithExpectStream(Dead))
+	}
+	return err
+}
+
+// erase overwrites the message in a stream of ours.
+func (in *intake) erase(ctx context.Context, stream string, seq uint64) error {
+	s, err := in.js.Stream(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("erasing a message with a secret in the clear: %w", err)
 	}
@@ -88,13 +103,17 @@ func (in *intake) erase(ctx context.Context, seq uint64) error {
 	if _, gerr := s.GetMsg(ctx, seq); errors.Is(gerr, jetstream.ErrMsgNotFound) { // an earlier attempt had done it
 		return nil
 	}
-	return fmt.Errorf("erasing a message with a secret in the clear (is delete denied on stream %s?): %w", Events, err)
+	return fmt.Errorf("erasing a message with a secret in the clear (is delete denied on stream %s?): %w", stream, err)
 }
 
-// letter keeps the bytes and headers of a message, unless it carries a secret or would become too large. Headers that
-// tell the server what to do would do so again; they are kept under another name.
-func letter(m jetstream.Msg, meta Meta, r refusal, maxPayload int64) *nats.Msg {
-	out := &nats.Msg{Subject: deadPrefix + token(r.reason), Data: m.Data(), Header: nats.Header{}}
+// maxLetter bounds a dead letter, so that a flood of large ones does not push the others out: the largest event is 64 KiB, and its
+// letter has headers of ours.
+const maxLetter = 72 << 10
+
+// letter keeps the bytes and headers of a message, unless it carries a secret or is too large. Headers that tell the server what to do
+// would do so again; they are kept under another name.
+func letter(m jetstream.Msg, body []byte, meta Meta, from origin, r refusal, maxPayload int64) *nats.Msg {
+	out := &nats.Msg{Subject: deadPrefix + token(r.reason), Data: body, Header: nats.Header{}}
 	for name, values := range m.Headers() {
 		if lower := strings.ToLower(name); strings.HasPrefix(lower, "nats-") || strings.HasPrefix(lower, "rotator-") {
 			name = kept + name
@@ -107,9 +126,9 @@ func letter(m jetstream.Msg, meta Meta, r refusal, maxPayload int64) *nats.Msg {
 		out.Header.Set(headerBody, fmt.Sprintf("dropped: %d bytes with a secret in the clear", size))
 	}
 	r.stamp(out.Header, m, meta)
-	if !r.secret && int64(out.Size()) > maxPayload {
+	if !r.secret && int64(out.Size()) > min(maxLetter, maxPayload) {
 		out.Data, out.Header = nil, nats.Header{}
-		out.Header.Set(headerBody, fmt.Sprintf("dropped: %d bytes are too large for a dead letter; see the stream %s", size, Events))
+		out.Header.Set(headerBody, fmt.Sprintf("dropped: %d bytes are too large for a dead letter; see message %d of stream %s", size, meta.Seq, from.stream))
 		r.stamp(out.Header, m, meta)
 	}
 	return out

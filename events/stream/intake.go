@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +24,7 @@ type intake struct {
 	js         jetstream.JetStream
 	handle     Handler
 	publishers []string
+	scopes     Scopes
 	signers    Signers
 	log        zerolog.Logger
 }
@@ -82,41 +82,32 @@ func (in *intake) offer(ctx context.Context, m jetstream.Msg, meta Meta, from or
 
 // read turns a message into events: one of the canonical form, or any number of a source's own form. A failure is a refusal, of the
 // message or of what of it is not among the events.
-func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) ([]events.Event, error) {
+func (in *intake) read(m jetstream.Msg, meta Meta, from origin, log zerolog.Logger) (list []events.Event, final error) {
 	subject := published(m.Subject())
-	if from.source != "" { // whose subject it is, the configuration has said
-		return in.native(m, meta, from.source, from.source, log)
+	publisher, source, native := from.native(subject)
+	if err := in.signers.verify(publisher, subject, m.Headers(), m.Data()); err != nil {
+		return nil, err
 	}
-	rest, ours := strings.CutPrefix(subject, eventPrefix)
-	if signed, _, _ := strings.Cut(rest, "."); ours {
-		if err := in.signers.verify(signed, subject, m.Headers(), m.Data()); err != nil {
-			return nil, in.unproven(m, err)
-		}
-	}
-	if publisher, source, ok := rawSubject(subject); ok {
+	if native {
 		if err := in.listed(publisher); err != nil {
 			return nil, err
 		}
-		return in.native(m, meta, publisher, source, log)
+		list, final = in.native(m, meta, publisher, source, log)
+	} else {
+		e, err := events.Decode(events.Message{Subject: subject, Header: m.Headers(), Body: m.Data(), Now: time.Now()})
+		if err != nil {
+			return nil, refusalOf(err)
+		}
+		if err := in.listed(e.Publisher); err != nil {
+			return nil, err
+		}
+		list = []events.Event{e}
 	}
-	e, err := events.Decode(events.Message{Subject: subject, Header: m.Headers(), Body: m.Data(), Now: time.Now()})
-	if err != nil {
-		return nil, refusalOf(err)
-	}
-	if err := in.listed(e.Publisher); err != nil {
-		return nil, err
-	}
-	return []events.Event{e}, nil
-}
-
-// unproven is the refusal of an event whose signature is missing or wrong; a secret in it must not be kept either.
-func (in *intake) unproven(m jetstream.Msg, err error) error {
-	r, ok := errors.AsType[refusal](err)
-	if _, found := events.RawSecret(m.Data()); ok && found {
-		r.secret = true
-		return r
-	}
-	return err
+	return slices.DeleteFunc(list, func(e events.Event) bool {
+		err := in.scopes.Permit(e)
+		final = cmp.Or(final, err)
+		return err != nil
+	}), final
 }
 
 func (in *intake) listed(publisher string) error {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,23 +23,34 @@ import (
 // Intake is the stream of mapped subjects that no other stream stores.
 const Intake = "ROTATOR_INTAKE"
 
-// rawSubject reads rotator.events.v1.<publisher>.raw.<source>.
-func rawSubject(subject string) (publisher, source string, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(subject, eventPrefix), ".")
-	if !strings.HasPrefix(subject, eventPrefix) || len(parts) != 3 || parts[1] != "raw" {
-		return "", "", false
+// strip takes out what a source puts at the top of each of its messages under the name of a secret, and which is none of ours: Slack's
+// token is the same in all of them. The rest is as it was.
+func strip(source string, body []byte) []byte {
+	name := map[string]string{"slack": "token"}[source]
+	var m map[string]json.RawMessage
+	if name == "" || json.Unmarshal(body, &m) != nil || m[name] == nil {
+		return body
 	}
-	return parts[0], parts[2], true
+	delete(m, name)
+	out, err := json.Marshal(m)
+	if err != nil {
+		return body
+	}
+	return out
 }
 
 // native reads a message in its source's own form. What is authentic and rotates nothing is no event, and no error. Beside a part that
 // cannot be read there may be events.
 func (in *intake) native(m jetstream.Msg, meta Meta, publisher, source string, log zerolog.Logger) ([]events.Event, error) {
-	if field, found := events.RawSecret(m.Data()); found {
+	body, header := strip(source, m.Data()), m.Headers()
+	if field, found := events.RawSecret(body); found {
 		return nil, refusal{reason: string(events.ReasonRawSecret), field: field, problem: "looks like a raw secret and is not accepted", secret: true,
 			remedy: "send this source to the HTTP edge (rotator intake), or use rotator report; then rotate this secret, the stream has seen it"}
 	}
-	got, err := adapt.Message(source, adapt.Native{Header: m.Headers(), Body: m.Data(), Received: meta.Stored.UTC()})
+	if _, signed := in.signers[publisher]; signed { // no signature covers them, and some sources have the id of an event there
+		header = nil
+	}
+	got, err := adapt.Message(source, adapt.Native{Header: header, Body: body, Received: meta.Stored.UTC()})
 	switch {
 	case errors.Is(err, adapt.ErrRaw):
 		return nil, refusal{reason: string(events.ReasonRawSecret), field: "subject", problem: err.Error(), secret: true,
@@ -93,7 +104,7 @@ func (s Subscriber) taps(ctx context.Context, js jetstream.JetStream) (out []tap
 		return out, nil
 	}
 	own := jetstream.StreamConfig{Name: Intake, Subjects: homeless, Description: "rotator: messages of sources, as they are", Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
-		Replicas: max(s.Replicas, 1), Duplicates: day, MaxAge: 30 * day, MaxBytes: 512 << 20, Discard: jetstream.DiscardNew}
+		Replicas: max(s.Replicas, 1), Duplicates: day, MaxAge: 30 * day, MaxBytes: 512 << 20, MaxMsgSize: maxMessage, Discard: jetstream.DiscardNew}
 	return out, ensure.Stream(ctx, js, own, s.Log)
 }
 

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"encoding/base64"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -64,6 +66,20 @@ func TestASourcesOwnMessage(t *testing.T) {
 	}
 }
 
+// Slack puts its verification token into every message.
+func TestSlacksToken(t *testing.T) {
+	b := newBench(t)
+	var got heard
+	b.run(got.take)
+	b.raw("rotator.events.v1.hr.raw.slack", `{"token":"xyzz0WbapA4vBCDEFasx0q6G","team_id":"T","event_id":"Ev1","event_time":1700000000,"type":"event_callback",
+		"event":{"type":"user_change","user":{"id":"U1","deleted":true,"profile":{"email":"ann@example.com"}}}}`, nil)
+	b.drained()
+	all := got.events()
+	if len(all) != 1 || all[0].ID != "Ev1" || all[0].Offboarding == nil {
+		t.Fatalf("%+v\n%s", all, b.log)
+	}
+}
+
 // Every event of a message is taken before the message is acknowledged; one that can never be taken does not stop the others.
 func TestSeveralEventsInOneMessage(t *testing.T) {
 	b := newBench(t)
@@ -106,6 +122,11 @@ func TestNativeMessagesThatAreRefused(t *testing.T) {
 		"the same without any":        {"rotator.events.v1.ci.raw.github-partner", `[]`, "raw-secret"},
 		"a raw value where none was":  {"rotator.events.v1.ci.raw.github", `{"action":"created","alert":{"secret":"` + canary + `"}}`, "raw-secret"},
 		"a console's test message":    {"rotator.events.v1.ci.raw.gitguardian", `{"author":"x","matches":[{"match":"` + canary + `"}]}`, "raw-secret"},
+		"inside a form":               {"rotator.events.v1.ci.raw.github", "payload=" + url.QueryEscape(`{"alert":{"secret":"`+canary+`"}}`), "raw-secret"},
+		"inside a push":               {"rotator.events.v1.ci.raw.google", `{"message":{"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"type":"x","password":"`+canary+`"}`)) + `"}}`, "raw-secret"},
+		"of a publisher not listed":   {"rotator.events.v1.else.raw.github", `{"alert":{"secret":"` + canary + `"}}`, "publisher-mismatch"},
+		"of Slack, and deeper":        {"rotator.events.v1.ci.raw.slack", `{"token":"x","event":{"token":"` + canary + `"}}`, "raw-secret"},
+		"Slack's own token":           {"rotator.events.v1.ci.raw.slack", `{"token":"x","what":1}`, "malformed"},
 		"an unknown source":           {"rotator.events.v1.ci.raw.nobody", `{}`, "unknown-source"},
 		"another shape":               {"rotator.events.v1.ci.raw.github", `{}`, "malformed"},
 		"no JSON":                     {"rotator.events.v1.ci.raw.github", `payload=%7B%7D`, "malformed"},
@@ -124,8 +145,14 @@ func TestNativeMessagesThatAreRefused(t *testing.T) {
 			b.drained()
 			b.halt()
 			b.absent(canary)
+			if c.reason == "raw-secret" && len(c.body) > len("[]") {
+				b.absent(c.body) // however it is encoded
+			}
 			if len(got.events()) > 0 {
 				t.Error("it was handled")
+			}
+			if m := b.stored(Dead, 1); c.reason == "malformed" && strings.Contains(string(m.Data), "token") {
+				t.Errorf("the token is kept: %s", m.Data)
 			}
 		})
 	}
@@ -167,13 +194,16 @@ func TestMappedSubjects(t *testing.T) {
 	b.raw("aws.health", strings.Replace(risk, `"id"`, `"other":1,"id"`, 1), nil) // while nobody listens
 	b.raw("security.github.x", alert, nats.Header{"X-GitHub-Delivery": {"d-2"}})
 	b.raw("security.github.x", `{"what":1}`, nil)
+	b.raw("aws.health", `{"password":"`+canary+`"}`, nil)
 	ctx, cancel = context.WithCancel(t.Context())
 	start()
 	b.eventually("what came in between", func() bool { return len(got.events()) == 4 })
-	d := b.letters(1)[0]
-	if d.Reason != "malformed" || d.OriginalSubject != "security.github.x" {
-		t.Errorf("%+v", d)
+	for _, d := range b.letters(2) {
+		if want := map[string]string{"security.github.x": "malformed", "aws.health": "raw-secret"}[d.OriginalSubject]; d.Reason != want {
+			t.Errorf("%+v", d)
+		}
 	}
+	b.eventually("the secret erased from our own stream", func() bool { return !b.onDisk(canary) })
 	var from []string
 	for _, e := range got.events() {
 		from = append(from, e.Publisher)

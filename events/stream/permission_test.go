@@ -99,8 +99,11 @@ func TestAPublisherCannotSpeakForAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	gh := NewPublisher(b.dial(Config{URL: "nats://gh:g@" + at}))
-	if _, _, err := gh.Event(t.Context(), leak("1")); err != nil {
-		t.Fatalf("gh as gh: %v", err)
+	again := leak("1")
+	for range 2 { // the second time it may not look whether the event is there
+		if _, duplicate, err := gh.Event(t.Context(), again); err != nil || duplicate {
+			t.Fatalf("gh as gh: %v, %v", duplicate, err)
+		}
 	}
 	forged := leak("2")
 	forged.Publisher = "okta"

@@ -61,11 +61,15 @@ func (b *bench) dial(c Config) *nats.Conn {
 // run starts a subscriber that is stopped at the end of the test.
 func (b *bench) run(h Handler, publishers ...string) {
 	b.Helper()
+	b.subscribe(Subscriber{Publishers: publishers}, h)
+}
+
+func (b *bench) subscribe(s Subscriber, h Handler) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.done = cancel, make(chan error, 1)
-	go func() {
-		b.done <- Subscriber{Conn: b.nc, Publishers: publishers, Workers: 2, Log: zerolog.New(b.log)}.Run(ctx, h)
-	}()
+	s.Conn, s.Workers, s.Log = b.nc, 2, zerolog.New(b.log)
+	go func() { b.done <- s.Run(ctx, h) }()
 	b.Cleanup(func() { cancel(); b.halt() })
 }
 

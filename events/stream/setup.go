@@ -29,6 +29,12 @@ const (
 	deadPrefix    = "rotator.dead.v1."
 	ackWait       = 10 * time.Second // an event that a dead replica had been given is another one's after this time
 	day           = 24 * time.Hour
+
+	// maxMessage is far above every event, and every message of a source that is worth sending here: a flood of larger ones would fill a
+	// stream within seconds. Larger ones go over HTTP.
+	maxMessage = 256 << 10
+	// maxLetters of one reason are kept, so that a flood of one kind does not push the others out.
+	maxLetters = 1000
 )
 
 // SetupConfig says how the streams are kept.
@@ -37,7 +43,7 @@ type SetupConfig struct {
 	Log      zerolog.Logger
 }
 
-// Setup creates the streams and consumers, or checks those that exist: a difference under which an event could be
+// Setup creates the streams, consumers and buckets, or checks those that exist: a difference under which an event could be
 // lost, missed or handled twice is an error that names the field and the remedy. It waits for JetStream until ctx ends.
 func Setup(ctx context.Context, nc *nats.Conn, c SetupConfig) error {
 	js, err := jetstream.New(nc)
@@ -54,6 +60,12 @@ func Setup(ctx context.Context, nc *nats.Conn, c SetupConfig) error {
 			return err
 		}
 	}
+	// The buckets of the HTTP edge: on a machine of its own it has no right to make anything.
+	for bucket, age := range map[string]time.Duration{SeenBucket: 30 * day, PeopleBucket: 0} {
+		if _, err := OpenStore(ctx, nc, bucket, age, c.Replicas, c.Log); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -64,13 +76,13 @@ func streams(replicas int) []jetstream.StreamConfig {
 	base := jetstream.StreamConfig{Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Replicas: replicas, Duplicates: day, DenyPurge: true}
 	ev, out, dead := base, base, base
 	ev.Name, ev.Subjects, ev.Description = Events, []string{eventPrefix + ">"}, "rotator: events from publishers"
-	ev.MaxAge, ev.MaxBytes, ev.Discard = 30*day, 512<<20, jetstream.DiscardNew
+	ev.MaxAge, ev.MaxBytes, ev.MaxMsgSize, ev.Discard = 30*day, 512<<20, maxMessage, jetstream.DiscardNew
 	ev.SubjectTransform = &jetstream.SubjectTransformConfig{Source: eventPrefix + "*.leak", Destination: urgentPrefix + "{{wildcard(1)}}.leak"}
 	// Outcomes and dead letters drop their oldest when full: a full archive must not stop the work.
 	out.Name, out.Subjects, out.Description = Outcomes, []string{outcomePrefix + ">"}, "rotator: what became of events"
 	out.MaxAge, out.MaxBytes, out.Discard, out.DenyDelete = 90*day, 256<<20, jetstream.DiscardOld, true
 	dead.Name, dead.Subjects, dead.Description = Dead, []string{deadPrefix + ">"}, "rotator: refused events"
-	dead.MaxAge, dead.MaxBytes, dead.Discard, dead.DenyDelete = 90*day, 256<<20, jetstream.DiscardOld, true
+	dead.MaxAge, dead.MaxBytes, dead.MaxMsgsPerSubject, dead.Discard, dead.DenyDelete = 90*day, 256<<20, maxLetters, jetstream.DiscardOld, true
 	return []jetstream.StreamConfig{ev, out, dead}
 }
 

@@ -124,7 +124,7 @@ func (s Signer) verifyJWS(compact string, signed []byte) error {
 
 // SignWith makes the publisher sign its events with the nkey seed in a file, which is read anew for every event.
 func (p *Publisher) SignWith(seedFile string) *Publisher {
-	return &Publisher{nc: p.nc, sign: func(subject string, body []byte) (string, error) {
+	return &Publisher{nc: p.nc, writeOnly: p.writeOnly, sign: func(subject string, body []byte) (string, error) {
 		seed, err := os.ReadFile(seedFile)
 		if err != nil {
 			return "", fmt.Errorf("reading the key to sign with: %w", err)

@@ -140,6 +140,41 @@ func TestSignedEvents(t *testing.T) {
 	}
 }
 
+// A signature covers the body. So a signed message of a source is one event, however often its headers are changed; and a publisher that
+// has to sign has to do so on mapped subjects too.
+func TestSignedMessagesOfSources(t *testing.T) {
+	b := newBench(t)
+	file, public := seedFile(t)
+	alert := sample(t, "github-secret_scanning_alert-reopened-1")
+	var got heard
+	b.subscribe(Subscriber{Signers: Signers{"github": {NKeys: []string{public}}}, Publishers: []string{"github", "other"},
+		Taps: map[string]string{"security.github": "github", "security.aws": "aws"}}, got.take)
+	b.eventually("the mapped subjects", func() bool { _, err := b.js.Stream(t.Context(), Intake); return err == nil })
+	for _, subject := range []string{"rotator.events.v1.github.raw.github", "security.github"} {
+		sig, err := NewPublisher(b.nc).SignWith(file).sign(subject, []byte(alert))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, delivery := range []string{"d-1", "d-2"} {
+			b.raw(subject, alert, nats.Header{"X-GitHub-Delivery": {delivery}, "Idempotency-Key": {delivery}, SignatureHeader: {sig}})
+		}
+	}
+	b.eventually("what was signed", func() bool { return len(got.events()) == 4 })
+	for _, e := range got.events() {
+		if e.Key() != got.events()[0].Key() || e.Publisher != "github" {
+			t.Errorf("a header makes another event of it: %+v", e)
+		}
+	}
+	b.raw("security.github", alert, nil)
+	if d := b.letters(1)[0]; d.Reason != "unsigned" || d.OriginalSubject != "security.github" {
+		t.Errorf("%+v", d)
+	}
+	b.raw("security.aws", sample(t, "aws-health-risk-1"), nil)
+	if d := b.letters(2)[0]; d.Reason != "publisher-mismatch" || d.OriginalSubject != "security.aws" {
+		t.Errorf("%+v", d)
+	}
+}
+
 // FuzzSignature: no header is believed that no listed key has made, and none breaks the reader.
 func FuzzSignature(f *testing.F) {
 	f.Add("UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4,AAAA", []byte("{}"))

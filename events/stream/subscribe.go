@@ -1,9 +1,11 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,13 +37,16 @@ type Handler func(context.Context, events.Event, Meta) error
 type Subscriber struct {
 	Conn       *nats.Conn
 	Publishers []string // whose events are taken; empty: everybody's whom NATS lets publish
+	Scopes     Scopes   // what they may say
 	Signers    Signers  // whose events have to be signed
 	Workers    int      // per lane; 0 is 4
-	// Taps are subjects on which a source's own messages arrive, each with the name of the source. An existing stream is
-	// read through a consumer of ours, from its next message on; a subject that none stores is stored in ROTATOR_INTAKE.
+	// Taps are subjects on which a source's own messages arrive, each with the name of the source, which is their publisher. An existing
+	// stream is read through a consumer of ours, from its next message on; a subject that none stores is stored in ROTATOR_INTAKE.
 	Taps     map[string]string
 	Replicas int // of ROTATOR_INTAKE; 0 is 1
 	Log      zerolog.Logger
+
+	tidy time.Duration // how often the janitor looks; 0 is often enough
 }
 
 // Run works until ctx ends, then lets the handlers in hand finish and returns nil. The context that handlers get
@@ -51,7 +56,7 @@ func (s Subscriber) Run(ctx context.Context, handle Handler) error {
 	if err != nil {
 		return fmt.Errorf("preparing JetStream: %w", err)
 	}
-	in := &intake{js: js, handle: handle, publishers: s.Publishers, signers: s.Signers, log: s.Log}
+	in := &intake{js: js, handle: handle, publishers: s.Publishers, scopes: s.Scopes, signers: s.Signers, log: s.Log}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, name := range []string{LeakConsumer, OtherConsumer} {
 		l := &lane{intake: in, conn: s.Conn, origin: origin{stream: Events}, consumer: consumer(name)}
@@ -63,10 +68,17 @@ func (s Subscriber) Run(ctx context.Context, handle Handler) error {
 	if err != nil {
 		return fmt.Errorf("preparing the mapped subjects: %w", err)
 	}
+	rooms := map[string][]string{Events: {LeakConsumer, OtherConsumer}}
 	for _, t := range taps {
+		if t.stream == Intake {
+			rooms[Intake] = append(rooms[Intake], t.consumer.Durable)
+		}
 		l := &lane{intake: in, conn: s.Conn, origin: t.origin, consumer: t.consumer}
 		g.Go(func() error { return l.work(ctx) })
 	}
+	g.Go(func() error {
+		return (&janitor{js: js, rooms: rooms, log: s.Log, idle: make(map[string]time.Time)}).run(ctx, cmp.Or(s.tidy, tidyEvery))
+	})
 	return g.Wait()
 }
 
@@ -79,6 +91,22 @@ func cmpWorkers(n int) int {
 
 // An origin is where a message comes from. A source says that it is in that source's own form.
 type origin struct{ stream, source string }
+
+// ours reports whether the rotator made the stream, and so may erase from it.
+func (o origin) ours() bool { return o.stream == Events || o.stream == Intake }
+
+// native reads from the subject who has published a message, and whether it is in the form of a source, and of which. Whose a subject
+// is that somebody else stores, the configuration has said.
+func (o origin) native(subject string) (publisher, source string, native bool) {
+	if o.source != "" {
+		return o.source, o.source, true
+	}
+	parts := strings.Split(strings.TrimPrefix(subject, eventPrefix), ".")
+	if len(parts) == 3 && parts[1] == "raw" {
+		return parts[0], parts[2], true
+	}
+	return parts[0], "", false
+}
 
 // letterID is the same for every attempt to bury one message.
 func (o origin) letterID(seq uint64) string {

@@ -1,8 +1,12 @@
 package ops
 
 import (
+	"context"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -10,10 +14,12 @@ import (
 type collector struct {
 	records  func() map[string]rotator.Record
 	compared func() *rotator.Compared
+	streams  func(context.Context) (stream.Levels, error)
 	version  string
 
 	info, state, generation, waiting, held, finished, exposure *prometheus.Desc
 	comparison, unchecked, orphans, drifted                    *prometheus.Desc
+	fill, backlog, oldest, dead                                *prometheus.Desc
 }
 
 func newCollector(cfg Config) *collector {
@@ -21,7 +27,7 @@ func newCollector(cfg Config) *collector {
 		return prometheus.NewDesc("rotator_"+name, help, labels, nil)
 	}
 	return &collector{
-		records: cfg.Records, compared: cfg.Compared, version: cfg.Version,
+		records: cfg.Records, compared: cfg.Compared, streams: cfg.Streams, version: cfg.Version,
 		info:       desc("info", "The running version.", "version"),
 		state:      desc("bundle_state", "1 for the state a bundle is in; alarm on quarantined.", "bundle", "state"),
 		generation: desc("bundle_generation", "Rotations completed.", "bundle"),
@@ -32,23 +38,28 @@ func newCollector(cfg Config) *collector {
 		comparison: desc("comparison_timestamp_seconds", "When Vault and the hosts were last compared with the journal."),
 		unchecked:  desc("comparison_unchecked", "What could not be compared, mostly for a missing right in Vault."),
 		orphans:    desc("bundle_orphans", "Credentials that exist and that no rotation names; alarm on 1 and more.", "bundle"),
+		fill:       desc("stream_fill_ratio", "Of what a stream may hold, how much it holds; ROTATOR_EVENTS refuses new events at 1; alarm on 0.75 and more.", "stream"),
+		backlog:    desc("backlog", "Messages that a consumer has not handled yet.", "consumer"),
+		oldest:     desc("backlog_oldest_seconds", "For how long the oldest of them has waited; alarm on minutes.", "consumer"),
+		dead:       desc("dead_letters", "Refused events that are kept; alarm on an increase, above all of unmatched: leaks that fit no bundle.", "reason"),
 		drifted:    desc("bundle_drifted_targets", "Targets that do not hold the live version; alarm on 1 and more.", "bundle"),
 	}
 }
 
 // Describe lists the metrics.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.held, c.finished, c.exposure, c.comparison, c.unchecked, c.orphans, c.drifted} {
+	for _, d := range []*prometheus.Desc{c.info, c.state, c.generation, c.waiting, c.held, c.finished, c.exposure, c.comparison, c.unchecked, c.orphans, c.drifted, c.fill, c.backlog, c.oldest, c.dead} {
 		ch <- d
 	}
 }
 
-// Collect reads the records once.
+// Collect reads the records and the streams once.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(c.info, 1, c.version)
+	c.levels(gauge)
 	records := c.records()
 	if found := c.compared(); found != nil {
 		gauge(c.comparison, float64(found.At.UnixMilli())/1000)
@@ -79,3 +90,26 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 }
+
+// levels shows the streams; while NATS cannot be asked it shows nothing of them.
+func (c *collector) levels(gauge func(*prometheus.Desc, float64, ...string)) {
+	ctx, cancel := context.WithTimeout(context.Background(), levelsTime)
+	defer cancel()
+	l, err := c.streams(ctx)
+	if err != nil {
+		return
+	}
+	for name, f := range l.Fill {
+		gauge(c.fill, f, name)
+	}
+	for name, n := range l.Waiting {
+		gauge(c.backlog, float64(n), name)
+		gauge(c.oldest, l.Oldest[name].Seconds(), name)
+	}
+	for reason, n := range l.Dead {
+		gauge(c.dead, float64(n), reason)
+	}
+}
+
+// levelsTime leaves the scrape time to end: Prometheus waits for 10 seconds.
+const levelsTime = 4 * time.Second

@@ -6,8 +6,8 @@
 //	/readyz   200 when NATS and Vault can be used, otherwise 503 with the reason
 //	/metrics  Prometheus text
 //
-// Everything is derived from the journal's records at the moment of the request; there is no second book-keeping that
-// could drift. No value of a secret is in a record, so none can show here. There is no authentication: listen on
+// Everything is derived from the journal's records, and from what the streams hold, at the moment of the request; there is no
+// second book-keeping that could drift. No value of a secret is in a record, so none can show here. There is no authentication: listen on
 // loopback, or put the port where only the cluster reaches it.
 package ops
 
@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -36,6 +37,7 @@ type Config struct {
 	Version  string
 	Records  func() map[string]rotator.Record
 	Compared func() *rotator.Compared // the last comparison with Vault and the hosts; nil: none yet
+	Streams  func(context.Context) (stream.Levels, error)
 	Ready    func(context.Context) error
 }
 

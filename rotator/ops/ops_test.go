@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -27,11 +29,16 @@ func compared() *rotator.Compared {
 	return &rotator.Compared{At: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Orphans: map[string]int{"checkout": 1, "gone": 3}, Drifted: map[string]int{"checkout": 2}, Unchecked: 4}
 }
 
+func levels(context.Context) (stream.Levels, error) {
+	return stream.Levels{Fill: map[string]float64{"ROTATOR_EVENTS": 0.5}, Waiting: map[string]int{"rotator-leak": 3}, Oldest: map[string]time.Duration{"rotator-leak": 90 * time.Second},
+		Dead: map[string]int{"unmatched": 2, "malformed": 0}}, nil
+}
+
 // get starts a server, asks for one path, and stops it.
 func get(t *testing.T, path string, ready error) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Ready: func(context.Context) error { return ready }})
+	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Streams: levels, Ready: func(context.Context) error { return ready }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +84,8 @@ func TestMetrics(t *testing.T) {
 		`rotator_bundle_state{bundle="checkout",state="idle"} 1`, `rotator_bundle_state{bundle="<b>odd",state="quarantined"} 1`, `rotator_bundle_generation{bundle="checkout"} 2`,
 		`rotator_last_rotation_exposure_seconds{bundle="checkout",until="updated"} 2`, `rotator_last_rotation_exposure_seconds{bundle="checkout",until="dead"} 5`, `rotator_info{version="v1"} 1`,
 		`rotator_bundle_orphans{bundle="checkout"} 1`, `rotator_bundle_orphans{bundle="gone"} 3`, `rotator_bundle_drifted_targets{bundle="checkout"} 2`, `rotator_bundle_drifted_targets{bundle="<b>odd"} 0`,
+		`rotator_stream_fill_ratio{stream="ROTATOR_EVENTS"} 0.5`, `rotator_backlog{consumer="rotator-leak"} 3`, `rotator_backlog_oldest_seconds{consumer="rotator-leak"} 90`,
+		`rotator_dead_letters{reason="unmatched"} 2`, `rotator_dead_letters{reason="malformed"} 0`,
 		`rotator_comparison_unchecked 4`, `rotator_comparison_timestamp_seconds 1.7672256e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {
@@ -106,5 +115,15 @@ func TestPortInUse(t *testing.T) {
 	defer first.listener.Close()
 	if _, err := Listen(t.Context(), Config{Listen: first.Addr()}); err == nil || !strings.Contains(err.Error(), "ops.listen") {
 		t.Errorf("error without a remedy: %v", err)
+	}
+}
+
+// While NATS is away the rest is still shown.
+func TestMetricsWithoutNATS(t *testing.T) {
+	s := &Server{cfg: Config{Version: "v1", Records: records, Compared: compared, Streams: func(context.Context) (stream.Levels, error) { return stream.Levels{}, errors.New("away") }}}
+	w := httptest.NewRecorder()
+	s.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, `rotator_bundle_generation{bundle="checkout"} 2`) || strings.Contains(body, "rotator_backlog") {
+		t.Errorf("%d %s", w.Code, body)
 	}
 }

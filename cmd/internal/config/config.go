@@ -55,7 +55,8 @@ type Ops struct {
 
 // Events says whose events are believed, and what they may do by themselves.
 type Events struct {
-	Publishers []string // names allowed as <publisher> in the subject; empty: whoever NATS lets publish
+	Publishers []string      // names allowed as <publisher> in the subject; empty: whoever NATS lets publish
+	Scopes     stream.Scopes // what they may say
 	Gate       rotator.Gate
 	Signers    stream.Signers // whose events have to be signed
 	SignFile   string         // nkey seed with which events are signed that are published with this configuration
@@ -138,6 +139,7 @@ func (r *reader) config(root value) *Config {
 	ops.done()
 	c.Events = r.events(top)
 	c.Intake = r.intake(top)
+	checkTaps(top, c.Events.Publishers, c.Intake)
 	c.People = r.people(top)
 	limits := top.sub("limits")
 	c.Limits.Bundles = limits.count("bundles", 8, 1, 64)

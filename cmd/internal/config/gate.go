@@ -23,7 +23,8 @@ const (
 func (r *reader) events(top *section) Events {
 	s := top.sub("events")
 	defer s.done()
-	e := Events{Publishers: s.publishers()}
+	var e Events
+	e.Publishers, e.Scopes = s.publishers()
 	e.Gate.PerEvent = s.count("max_bundles", defaultPerEvent, 0, 100_000)
 	e.Gate.PerHour = s.count("max_per_hour", defaultPerHour, 0, 1_000_000)
 	e.Signers, e.SignFile = r.signers(s), s.secretFile("sign_file")
@@ -72,7 +73,7 @@ func (v value) gateRule() rotator.GateRule {
 	s := v.section()
 	defer s.done()
 	rule := rotator.GateRule{Publisher: s.pattern("publisher"), Source: s.pattern("source"), Severity: s.oneOf("severity", "critical", "high", "medium", "low", "info")}
-	for _, k := range s.oneOf("kind", "leak", "offboarding", "expiring", "manual") {
+	for _, k := range s.oneOf("kind", kindNames()...) {
 		rule.Kinds = append(rule.Kinds, events.Kind(k))
 	}
 	at, ok := s.require("do", "write rotate, approve or report")

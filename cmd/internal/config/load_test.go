@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -142,6 +143,20 @@ func TestBundleIsReadInFull(t *testing.T) {
 	}
 	if got := b.Compose["DB_URL"].Keys(); !slices.Equal(got, []string{"DB_USER", "DB_PASSWORD"}) {
 		t.Errorf("compose needs %v", got)
+	}
+}
+
+func TestPublishersAndTheirScopes(t *testing.T) {
+	c, err := Parse("rotator.yaml", []byte(Example()), bare(map[string]string{"LAB_AUTH": "set"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"okta-bridge", "cli", "aws", "github-bridge"}, c.Events.Publishers); diff != "" {
+		t.Errorf("publishers (-want +got):\n%s", diff)
+	}
+	want := stream.Scopes{"github-bridge": {Sources: []string{"https://api.github.com/repos/acme/*"}, Kinds: []events.Kind{events.KindLeak, events.KindOffboarding}}}
+	if diff := cmp.Diff(want, c.Events.Scopes); diff != "" {
+		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -85,24 +84,4 @@ func (v value) natsURL() string {
 		}
 	}
 	return all
-}
-
-var publisher = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
-func (s *section) publishers() []string {
-	list, _ := s.field("publishers")
-	var out []string
-	for _, v := range list.items() {
-		name, ok := v.scalar()
-		switch {
-		case !ok:
-		case !publisher.MatchString(name):
-			v.fail(fmt.Sprintf("%q is no publisher name", show(name)), "a publisher is one token of a NATS subject: letters, digits, _ and -")
-		case slices.Contains(out, name):
-			v.fail(fmt.Sprintf("publisher %q is there twice", show(name)), "keep one of them")
-		default:
-			out = append(out, name)
-		}
-	}
-	return out
 }

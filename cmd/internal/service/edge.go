@@ -24,6 +24,9 @@ import (
 // ErrNoSource says that there is nothing for an edge to do.
 var ErrNoSource = errors.New("the configuration names no source under intake.sources; see: rotator example")
 
+// edgeInbox is where the edge gets its answers: its own, because with the rotator's it could read what the rotator reads.
+const edgeInbox = "_INBOX_rotator_edge"
+
 // An Edge is the HTTP edge alone, for machines that face the senders: it needs NATS, and Vault only for the fingerprint key.
 type Edge struct {
 	conn   *nats.Conn
@@ -41,7 +44,9 @@ func OpenEdge(ctx context.Context, cfg *config.Config, log zerolog.Logger) (e *E
 	if n.URL == "" {
 		n.URL = "nats://" + n.Listen
 	}
-	if e.conn, err = stream.Connect(ctx, streamConfig(n, "rotator intake", log)); err != nil {
+	c := streamConfig(n, "rotator intake", log)
+	c.Inbox = edgeInbox
+	if e.conn, err = stream.Connect(ctx, c); err != nil {
 		return nil, err
 	}
 	var v *vault
@@ -52,7 +57,7 @@ func OpenEdge(ctx context.Context, cfg *config.Config, log zerolog.Logger) (e *E
 		}
 		v = &vault{client: e.vault, keyPath: cfg.Vault.FingerprintKey}
 	}
-	if e.intake, err = openIntake(ctx, cfg, e.conn, v, log); err != nil {
+	if e.intake, err = openIntake(ctx, cfg, e.conn, Publisher(cfg, e.conn).WriteOnly(), v, log); err != nil {
 		e.Close()
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func hashes(in config.Intake) bool {
 }
 
 // openIntake takes the port and opens the buckets. v may be nil when no source needs fingerprints.
-func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, v *vault, log zerolog.Logger) (*intake.Intake, error) {
+func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, pub *stream.Publisher, v *vault, log zerolog.Logger) (*intake.Intake, error) {
 	c := intake.Config{Listen: cfg.Intake.Listen, Proxies: cfg.Intake.Proxies, Log: log, Ready: func(context.Context) error {
 		if nc.Status() != nats.CONNECTED {
 			return errors.New("NATS is not connected")
@@ -127,7 +132,6 @@ func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, v *vault
 	if c.TLS, err = edgeTLS(cfg.Intake); err != nil {
 		return nil, err
 	}
-	pub := Publisher(cfg, nc)
 	c.Publish = func(ctx context.Context, e events.Event) error {
 		_, _, err := pub.Event(ctx, e)
 		return err

@@ -84,12 +84,13 @@ func (s *Service) open(ctx context.Context, version string) error {
 		return err
 	}
 	if cfg.Intake.Enabled() {
-		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, log); err != nil {
+		if s.intake, err = openIntake(ctx, cfg, s.Conn, Publisher(cfg, s.Conn), v, log); err != nil {
 			return err
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready,
+			Streams: func(ctx context.Context) (stream.Levels, error) { return stream.ReadLevels(ctx, s.Conn) }})
 	}
 	return err
 }
@@ -228,7 +229,7 @@ func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.vault.Run(ctx) })
 	g.Go(func() error { return s.Engine.Run(ctx) })
-	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Signers: s.cfg.Events.Signers, Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
+	sub := stream.Subscriber{Conn: s.Conn, Publishers: publishers(s.cfg), Scopes: s.cfg.Events.Scopes, Signers: s.cfg.Events.Signers, Workers: s.cfg.Limits.Bundles, Taps: s.cfg.Intake.Subjects, Replicas: s.cfg.NATS.Replicas, Log: s.log}
 	g.Go(func() error {
 		return sub.Run(ctx, func(ctx context.Context, e events.Event, m stream.Meta) error {
 			return s.Engine.Accept(ctx, e, m.Stored)

@@ -1,8 +1,9 @@
 // Package ensure creates JetStream streams and consumers or checks the existing ones.
 //
 // Guarantee: after nil the thing exists and behaves as asked in every way that the caller depends on. What an
-// operator may tune (ages, sizes, more replicas) is left as found, and nothing that exists is ever changed: a
-// difference that matters is an error naming the field and the command that repairs it. While JetStream is not
+// operator may tune (ages, sizes, more replicas) is left as found, and nothing that exists is ever changed, but for a
+// largest message size where there was none: a difference that matters is an error naming the field and the command that
+// repairs it. While JetStream is not
 // available (no leader yet, not connected) it waits until ctx ends, and says so in the log.
 package ensure
 
@@ -40,8 +41,28 @@ func Stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		if err != nil {
 			return err
 		}
-		return compareStream(want, st.CachedInfo().Config)
+		have := st.CachedInfo().Config
+		if err := compareStream(want, have); err != nil {
+			return err
+		}
+		bound(ctx, js, want, have, log)
+		return nil
 	})
+}
+
+// bound sets the largest size of a message where none was set. Without the right to it the stream works as before.
+func bound(ctx context.Context, js jetstream.JetStream, want, have jetstream.StreamConfig, log zerolog.Logger) {
+	if want.MaxMsgSize <= 0 || have.MaxMsgSize > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	have.MaxMsgSize = want.MaxMsgSize
+	if _, err := js.UpdateStream(ctx, have); err != nil {
+		log.Warn().Err(err).Str("stream", want.Name).Msgf("messages of any size are taken, so that one publisher can fill the stream quickly; run: nats stream edit %s --max-msg-size %d", want.Name, want.MaxMsgSize)
+		return
+	}
+	log.Info().Str("stream", want.Name).Int32("bytes", want.MaxMsgSize).Msg("larger messages are refused from now on")
 }
 
 // Consumer makes sure that a durable consumer like want exists on the stream.
