@@ -513,7 +513,7 @@ func TestStandardWebhookWithAPublicKey(t *testing.T) {
 	// v1a of Standard Webhooks: Ed25519 over id.timestamp.body.
 	public, private := ed25519Key(t)
 	key := "whpk_" + base64.StdEncoding.EncodeToString(public)
-	e := newEdge(t, Source{Name: "bridge", Kind: "events", Secrets: secrets(key)})
+	e := newEdge(t, Source{Name: "bridge", Kind: "events", Secrets: secrets(key, "plain")})
 	body := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(sample(t, "aws-health-risk-1.canonical.json")), "["), "]")
 	at := fmt.Sprint(e.now.Unix())
 	sig := base64.StdEncoding.EncodeToString(private("m1." + at + "." + body))
@@ -525,8 +525,28 @@ func TestStandardWebhookWithAPublicKey(t *testing.T) {
 	if status, _ := e.do("POST", "/v1/bridge", body, header); status != 401 {
 		t.Error(status)
 	}
-	if status, answer := e.do("POST", "/v1/bridge", `{"token":"`+canary+`"}`, map[string]string{"Authorization": "Bearer " + key}); status != 400 || !strings.Contains(answer, "raw secret") {
+	if status, answer := e.do("POST", "/v1/bridge", `{"token":"`+canary+`"}`, map[string]string{"Authorization": "Bearer plain"}); status != 400 || !strings.Contains(answer, "raw secret") {
 		t.Error(status, answer)
+	}
+}
+
+// TestAKeyIsNoPassword: whoever knows the public half of a key, or has seen the other one, can send nothing with it but signatures.
+func TestAKeyIsNoPassword(t *testing.T) {
+	for _, key := range []string{"whpk_MCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} {
+		var all []Source
+		for _, kind := range []string{"events", "gitlab", "okta", "google", "entra"} {
+			all = append(all, Source{Name: kind, Kind: kind, Secrets: secrets(key)})
+		}
+		e := newEdge(t, all...)
+		for _, s := range all {
+			for name, value := range map[string]string{"Authorization": key, "authorization": "Bearer " + key, "X-Api-Key": key, "X-Gitlab-Token": key, "X-Goog-Channel-Token": key,
+				"AUTHORIZATION": "Basic " + base64.StdEncoding.EncodeToString([]byte("u:"+key))} {
+				e.in.failures = newBuckets(failureRate, failureBurst, nil)
+				if status, answer := e.do("POST", "/v1/"+s.Name, `{"value":[{"clientState":"`+key+`"}]}`, map[string]string{name: value}); status != 401 {
+					t.Errorf("%s takes %s of %s: %d %s", s.Kind, name, key[:5], status, answer)
+				}
+			}
+		}
 	}
 }
 
