@@ -148,13 +148,17 @@ func bambooSigned(_ context.Context, s *source, r *http.Request, body []byte, no
 
 // authorization is a secret that travels in a header: bare, as a bearer token, as a password, or as an API key.
 func authorization(_ context.Context, s *source, r *http.Request, _ []byte, _ time.Time) error {
-	given := r.Header.Get("Authorization")
-	bare := given
-	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		bare = strings.TrimSpace(rest)
-	}
 	_, password, _ := r.BasicAuth()
-	return s.anyToken(given, bare, password, r.Header.Get("X-Api-Key"))
+	return s.anyToken(r.Header.Get("Authorization"), bearerOf(r), password, r.Header.Get("X-Api-Key"))
+}
+
+// bearerOf is the Authorization without the word Bearer.
+func bearerOf(r *http.Request) string {
+	given := r.Header.Get("Authorization")
+	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	return given
 }
 
 func gitlabToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
@@ -164,9 +168,13 @@ func gitlabToken(ctx context.Context, s *source, r *http.Request, body []byte, n
 	return s.anyToken(r.Header.Get("X-Gitlab-Token"))
 }
 
-func channelToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+// googleToken is the token of a channel that reports are sent on, or that of a push of Pub/Sub, or an agreed one.
+func googleToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
 	if token := r.Header.Get("X-Goog-Channel-Token"); token != "" {
 		return s.anyToken(token)
+	}
+	if given := bearerOf(r); s.Audience != "" && strings.Count(given, ".") == 2 {
+		return s.pushed(ctx, given, now)
 	}
 	return authorization(ctx, s, r, body, now)
 }
