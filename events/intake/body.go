@@ -31,12 +31,12 @@ var (
 	errFull    = errors.New("too many bodies are being read")
 )
 
-// enter lets one more in, unless there are too many.
-func (c *crowd) enter(who string) error {
+// enter lets one more in, unless there are too many. alone says that the address is one sender.
+func (c *crowd) enter(who string, alone bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.by[who] >= c.each:
+	case alone && c.by[who] >= c.each:
 		return errCrowded
 	case c.total >= c.all:
 		return errFull
@@ -57,8 +57,8 @@ func (c *crowd) leave(who string) {
 
 // body reads a request to its end, or answers why not. It takes no slot of the source: who has proven nothing may not hold one.
 func (in *Intake) body(w http.ResponseWriter, r *http.Request, s *source, now time.Time) (body []byte, ok bool) {
-	who := in.failures.address(r)
-	switch err := in.reading.enter(who); {
+	who, known := in.failures.address(r)
+	switch err := in.reading.enter(who, known); {
 	case errors.Is(err, errFull): // not the fault of this sender
 		in.count(s, unavailable)
 		again(w, err.Error())

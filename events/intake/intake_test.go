@@ -620,8 +620,8 @@ func TestForgersBehindAProxy(t *testing.T) {
 		if c.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", c.forwarded)
 		}
-		if got := b.address(r); got != c.want {
-			t.Errorf("%+v: %s", c, got)
+		if got, known := b.address(r); got != c.want || known != (got != "127.0.0.1" && got != "10.1.2.3") {
+			t.Errorf("%+v: %s, %v", c, got, known)
 		}
 	}
 }
