@@ -51,7 +51,7 @@ func (in *Intake) token(ctx context.Context, s *source, claims []byte, jti strin
 	}
 	in.control(s, claims)
 	got, err := in.deliver(ctx, s, adapt.Native{Body: claims, Received: now.UTC(), Origin: s.Issuer}, keyOf(s.Name, s.Issuer, jti))
-	if err == nil && got.Kept {
+	if err == nil && got.strange() {
 		return &setError{"invalid_request", got.Why}
 	}
 	return err

@@ -100,7 +100,7 @@ func (in *Intake) scimChange(ctx context.Context, w http.ResponseWriter, s *sour
 		in.scimFailed(w, s, err)
 		return
 	}
-	if got.Kept {
+	if got.strange() {
 		scimRefuse(w, http.StatusBadRequest, got.Why)
 		return
 	}
@@ -223,12 +223,13 @@ func (u user) after(method, id string, body []byte) (user, error) {
 func (u *user) set(path string, value json.RawMessage) {
 	var text string
 	_ = json.Unmarshal(value, &text)
-	switch lower := strings.TrimPrefix(strings.ToLower(path), strings.ToLower(scimUsers)+":"); {
-	case path == "", strings.EqualFold(path, scimUsers):
+	core := strings.ToLower(scimUsers) // may stand before the name of an attribute, or be the name of all of them
+	switch lower := strings.TrimPrefix(strings.ToLower(path), core+":"); {
+	case lower == "", lower == core:
 		var members map[string]json.RawMessage
 		if json.Unmarshal(value, &members) == nil {
 			for name, v := range members {
-				if name != "" {
+				if name != "" && !(lower == core && strings.EqualFold(name, core)) {
 					u.set(name, v)
 				}
 			}

@@ -26,6 +26,9 @@ type taken struct {
 	Why     string   `json:"why,omitempty"`  // it was not understood
 }
 
+// strange says that nothing of a message was understood.
+func (t taken) strange() bool { return t.Kept && len(t.Events) == 0 }
+
 // serve answers one request, from the cheapest refusal to the dearest.
 func (in *Intake) serve(w http.ResponseWriter, r *http.Request) {
 	now := in.Now()
@@ -162,7 +165,7 @@ func (in *Intake) message(w http.ResponseWriter, r *http.Request, s *source, bod
 	switch {
 	case err != nil:
 		in.failed(w, s, err)
-	case got.Kept && s.strict:
+	case s.strict && got.strange():
 		refuse(w, http.StatusBadRequest, got.Why)
 	case got.Kept:
 		answer(w, http.StatusAccepted, got)
