@@ -8,11 +8,11 @@
 //	GET  /healthz             200 when messages can be taken, otherwise 503
 //
 // Answers: 2xx after the events are durably published (202 for Security Event Tokens, 204 for GitLab); 202 too for an authentic message that
-// is not understood, whole or in part: it is kept as a dead letter, and the answer names the field. Whoever reads the answer - SCIM,
-// SSF, GitLab, a report, a canonical event - is told with 400, beside the dead letter, that nothing of it was understood. 400 for what is no JSON, 401 for a wrong signature
-// (authentication_failed for SSF), 404 for an unknown source, 405, 408 for a body that does not come within 5 seconds, 413 beyond 1 MiB. 429
-// is the sender's own excess; 503 with Retry-After is ours: NATS or a key cannot be reached, a key may be newer than the key set that was
-// read, or there is too much in hand.
+// is not understood, whole or in part: it is kept as a dead letter, and the answer names the field. Whoever reads the answer - SCIM, SSF,
+// GitLab, a report, a canonical event - is told with 400, beside the dead letter, that nothing of it was understood. 400 for what is no
+// JSON, 401 for a wrong signature (authentication_failed for SSF), 404 for an unknown source, 405, 408 for a body that does not come within
+// 5 seconds, 413 beyond 1 MiB. 429 is the sender's own excess; 503 with Retry-After is ours: NATS or a key cannot be reached, a key may be
+// newer than the key set that was read, or there is too much in hand.
 //
 // Guarantees: nothing is parsed before it is authenticated over its raw bytes, in constant time, against every configured secret, so
 // that secrets can be changed without a gap. Nothing is answered with success before Config.Publish has returned. A raw value in a

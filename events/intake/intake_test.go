@@ -353,14 +353,14 @@ func TestAuthenticIsNeverLost(t *testing.T) {
 		dropped            bool
 	}{
 		{"POST", "/v1/okta", `{"data":{"events":"later"}}`, 202, "data.events", false},
-		{"POST", "/v1/aws", `{"source":"aws.health","detail":{"affectedEntities":"later"}}`, 202, "affectedentities", false},
+		{"POST", "/v1/aws", `{"source":"aws.health","detail":{"affectedEntities":"later"}}`, 202, "affected", false},
 		{"POST", "/v1/hr", `{"type":["employee.deleted"]}`, 202, "type", false},
-		{"POST", "/v1/gh", `{"something":"new"}`, 202, "neither", false},
-		{"POST", "/v1/gh", `{"something":"new","token":"` + canary + `"}`, 202, "neither", true},
+		{"POST", "/v1/gh", `{"something":"new"}`, 202, "no kind that is known", false},
+		{"POST", "/v1/gh", `{"something":"new","token":"` + canary + `"}`, 202, "no kind that is known", true},
 		{"POST", "/v1/okta", `{"data":{"events":"later"},"more":"` + strings.Repeat("x", maxLetter) + `"}`, 202, "data.events", true},
 		{"POST", "/v1/bridge", `{"specversion":"1.0","type":"rotator.credential.leaked.v2"}`, 400, "type", false},
 		{"POST", "/v1/ci", `{"new":"report"}`, 400, "format", true},
-		{"POST", "/v1/lab/v1/revoke_tokens", `[{"type":"` + types + `","token":["` + canary + `"]}]`, 400, "shape", true},
+		{"POST", "/v1/lab/v1/revoke_tokens", `[{"type":"` + types + `","token":["` + canary + `"]}]`, 400, "than expected", true},
 		{"PATCH", "/v1/idp/Users/1", `{"Operations":[{"op":"replace","path":"active","value":"nein"}]}`, 400, "operations[0].value", false},
 		{"PUT", "/v1/idp/Users/1", `{"active":false,"emails":"none"}`, 400, "emails", false},
 		{"PATCH", "/v1/idp/Users/1", `[]`, 400, "SCIM patch", false},
@@ -636,7 +636,7 @@ func TestAnAlertIsNotLost(t *testing.T) {
 	e := newEdge(t, Source{Name: "gh", Kind: "github", Secrets: secrets("t"), Origin: hanging.URL, FetchToken: func() (string, error) { return "gh-token", nil }}, Source{Name: "ci", Kind: "report", Secrets: secrets("t")})
 	e.in.times.ask, e.in.times.publish = 50*time.Millisecond, time.Second
 	hash := e.in.Hash
-	asked := fmt.Sprintf(`{"action":"created","alert":{"number":1,"url":"%s/repos/o/r/secret-scanning/alerts/1"}}`, hanging.URL)
+	asked := fmt.Sprintf(`{"action":"created","alert":{"number":1,"secret_type":"x","url":"%s/repos/o/r/secret-scanning/alerts/1"}}`, hanging.URL)
 	for name, c := range map[string]struct {
 		body string
 		hash func(context.Context) (func(string) events.Fingerprint, error)
@@ -649,7 +649,7 @@ func TestAnAlertIsNotLost(t *testing.T) {
 			<-gone
 			return nil, errors.New("too late")
 		}},
-		"an old server's alert": {`{"action":"created","alert":{"number":1,"secret":"` + canary + `"}}`, func(context.Context) (func(string) events.Fingerprint, error) {
+		"an old server's alert": {`{"action":"created","alert":{"number":1,"secret_type":"x","secret":"` + canary + `"}}`, func(context.Context) (func(string) events.Fingerprint, error) {
 			return nil, errors.New("Vault is sealed")
 		}},
 	} {

@@ -167,14 +167,14 @@ func (in *Intake) message(w http.ResponseWriter, r *http.Request, s *source, bod
 		in.failed(w, s, err)
 	case s.strict && got.strange():
 		refuse(w, http.StatusBadRequest, got.Why)
-	case got.Kept:
-		answer(w, http.StatusAccepted, got)
 	case unsupported > 0: // GitLab does not send it again
 		in.Log.Warn().Str("source", s.Name).Int("values", unsupported).Msg("values of a type that is not among the types of this source were not taken")
 		in.count(s, refused)
 		refuse(w, http.StatusBadRequest, fmt.Sprintf("field type is none of %s, %d times", strings.Join(s.Types, ", "), unsupported))
 	case s.Kind == "gitlab-revocation":
 		w.WriteHeader(http.StatusNoContent)
+	case got.Kept:
+		answer(w, http.StatusAccepted, got)
 	default:
 		answer(w, http.StatusOK, got)
 	}
