@@ -16,8 +16,9 @@ Vault's secrets and the OpenWhisk hosts need not be reached: it needs NATS, and 
   POST /v1/NAME           a message of the source NAME
   /v1/NAME/Users          SCIM 2.0, for a source of kind scim
 
-A message is answered with success only after its events are durable. 400 names the field that is wrong; 401 is a wrong signature;
-404 an unknown source; 413 more than 1 MiB; 429 too much; 503 come back later.
+A message is answered with success only after its events are durable. 202 with "kept" is an authentic message that was not understood: it
+is a dead letter, and the answer names the field. 400 is no message at all, or one whose sender reads the answer; 401 a wrong signature;
+404 an unknown source; 408 a body that takes too long; 413 more than 1 MiB; 429 too much of one sender; 503 come back later.
 
 Kinds of source: `
 

@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -50,6 +49,18 @@ func (s *source) anySecret(proves func(secret []byte) bool) error {
 		return errForged
 	}
 	return nil
+}
+
+// anyToken reports whether one of the secrets is among the texts that were sent. A key of Standard Webhooks never is: one half is public, and
+// what signs does not travel.
+func (s *source) anyToken(sent ...string) error {
+	return s.anySecret(func(k []byte) bool {
+		ok := false
+		for _, text := range sent {
+			ok = equal(text, k) || ok
+		}
+		return ok && !webhookKey(string(k))
+	})
 }
 
 func mac(h func() hash.Hash, key []byte, parts ...[]byte) []byte {
@@ -137,29 +148,33 @@ func bambooSigned(_ context.Context, s *source, r *http.Request, body []byte, no
 
 // authorization is a secret that travels in a header: bare, as a bearer token, as a password, or as an API key.
 func authorization(_ context.Context, s *source, r *http.Request, _ []byte, _ time.Time) error {
-	given := r.Header.Get("Authorization")
-	bare := given
-	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		bare = strings.TrimSpace(rest)
-	}
 	_, password, _ := r.BasicAuth()
-	api := r.Header.Get("X-Api-Key")
-	return s.anySecret(func(k []byte) bool {
-		a, b, c, d := equal(given, k), equal(bare, k), equal(password, k), equal(api, k)
-		return a || b || c || d
-	})
+	return s.anyToken(r.Header.Get("Authorization"), bearerOf(r), password, r.Header.Get("X-Api-Key"))
+}
+
+// bearerOf is the Authorization without the word Bearer.
+func bearerOf(r *http.Request) string {
+	given := r.Header.Get("Authorization")
+	if scheme, rest, ok := strings.Cut(given, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	return given
 }
 
 func gitlabToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
 	if r.Header.Get("Webhook-Signature") != "" {
 		return standardWebhook(ctx, s, r, body, now)
 	}
-	return s.anySecret(func(k []byte) bool { return equal(r.Header.Get("X-Gitlab-Token"), k) })
+	return s.anyToken(r.Header.Get("X-Gitlab-Token"))
 }
 
-func channelToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
+// googleToken is the token of a channel that reports are sent on, or that of a push of Pub/Sub, or an agreed one.
+func googleToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
 	if token := r.Header.Get("X-Goog-Channel-Token"); token != "" {
-		return s.anySecret(func(k []byte) bool { return equal(token, k) })
+		return s.anyToken(token)
+	}
+	if given := bearerOf(r); s.Audience != "" && strings.Count(given, ".") == 2 {
+		return s.pushed(ctx, given, now)
 	}
 	return authorization(ctx, s, r, body, now)
 }
@@ -176,56 +191,12 @@ func clientState(ctx context.Context, s *source, r *http.Request, body []byte, n
 		return errForged
 	}
 	return s.anySecret(func(k []byte) bool {
-		all := true
+		all := !webhookKey(string(k))
 		for _, v := range m.Value {
 			all = equal(v.ClientState, k) && all
 		}
 		return all
 	})
-}
-
-func standardOrToken(ctx context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
-	if r.Header.Get("Webhook-Signature") != "" {
-		return standardWebhook(ctx, s, r, body, now)
-	}
-	return authorization(ctx, s, r, body, now)
-}
-
-// standardWebhook checks Standard Webhooks 1.0.0: v1 is HMAC-SHA256 with a key whsec_..., v1a is Ed25519 with a key whpk_....
-func standardWebhook(_ context.Context, s *source, r *http.Request, body []byte, now time.Time) error {
-	id, at := r.Header.Get("Webhook-Id"), r.Header.Get("Webhook-Timestamp")
-	signed := append([]byte(id+"."+at+"."), body...)
-	err := s.anySecret(func(k []byte) bool {
-		ok := false
-		for one := range strings.FieldsSeq(r.Header.Get("Webhook-Signature")) {
-			version, text, _ := strings.Cut(one, ",")
-			sig, err := base64.StdEncoding.DecodeString(text)
-			if err == nil && webhookSigned(version, string(k), signed, sig) {
-				ok = true
-			}
-		}
-		return ok && id != ""
-	})
-	if err != nil {
-		return err
-	}
-	return near(at, now)
-}
-
-func webhookSigned(version, key string, signed, sig []byte) bool {
-	if text, ok := strings.CutPrefix(key, "whpk_"); ok {
-		public, err := base64.StdEncoding.DecodeString(text)
-		return version == "v1a" && err == nil && len(public) == ed25519.PublicKeySize && ed25519.Verify(public, signed, sig)
-	}
-	secret := []byte(key)
-	if text, ok := strings.CutPrefix(key, "whsec_"); ok {
-		raw, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return false
-		}
-		secret = raw
-	}
-	return version == "v1" && hmac.Equal(sig, mac(sha256.New, secret, signed))
 }
 
 // partnerSigned checks GitHub's signature over what it sends to partners: ECDSA P-256 with SHA-256.

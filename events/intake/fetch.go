@@ -15,18 +15,21 @@ import (
 
 const githubAPI = "https://api.github.com"
 
-// complete asks GitHub for the value that an alert does not tell, and makes a fingerprint of it. Without an answer the event goes
-// on as it is: a rule of the configuration may know whom it concerns.
+// complete asks GitHub for the value that an alert does not tell, and makes a fingerprint of it. Without an answer, in its own time, the
+// event goes on as it is: a rule of the configuration may know whom it concerns.
 func (in *Intake) complete(ctx context.Context, s *source, native adapt.Native, e *events.Event) {
-	if s.Kind != "github" || s.FetchToken == nil || native.Hash == nil || e.Leak == nil || len(e.Leak.Credential.Fingerprints) > 0 {
+	if s.Kind != "github" || e.Leak == nil || len(e.Leak.Credential.Fingerprints) > 0 || !in.needsHash(s, native.Body) {
 		return
 	}
-	value, err := in.alertValue(ctx, s, native.Body)
-	if err != nil {
+	if s.FetchToken != nil && native.Hash != nil {
+		value, err := in.alertValue(ctx, s, native.Body)
+		if err == nil {
+			e.Leak.Credential.Fingerprints = []events.Fingerprint{native.Hash(value)}
+			return
+		}
 		in.Log.Warn().Err(err).Str("source", s.Name).Str("event", e.ID).Msg("GitHub does not tell which value has leaked; the event goes on without a fingerprint")
-		return
 	}
-	e.Leak.Credential.Fingerprints = []events.Fingerprint{native.Hash(value)}
+	in.count(s, noFingerprint)
 }
 
 // alertValue reads the alert from the API that the source is configured with: a message does not choose where our token goes.

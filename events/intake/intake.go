@@ -20,8 +20,30 @@ import (
 
 const (
 	maxBody     = 1 << 20
-	publishTime = 8 * time.Second
-	maxInFlight = 64
+	maxInFlight = 64 // of one source, so that the trouble of one is not that of another
+)
+
+// times bound what others may take.
+type times struct {
+	body    time.Duration // for a body to be there
+	keys    time.Duration // for a key set to be read
+	ask     time.Duration // for what an alert does not tell, and for its fingerprint
+	publish time.Duration // from an authentic message to its event, all in all: GitHub waits for 10 s
+}
+
+func usual() times {
+	return times{body: 5 * time.Second, keys: 3 * time.Second, ask: 2500 * time.Millisecond, publish: 8 * time.Second}
+}
+
+// Results of messages, as Config.Count is told them.
+const (
+	published        = "published"
+	ignoredOnPurpose = "ignored"
+	kept             = "kept"           // a dead letter
+	refused          = "refused"        // not authentic, or no message at all
+	throttled        = "throttled"      // the sender's excess
+	unavailable      = "unavailable"    // ours: the sender should try again
+	noFingerprint    = "no_fingerprint" // beside published: nobody could say which value has leaked
 )
 
 // A Store keeps small values. Get returns nil for a key that is not there. Keys are hexadecimal.
@@ -52,6 +74,7 @@ type Config struct {
 	Client  *http.Client                                                   // for key sets, polling and fetching; default: a client with a timeout of 10 s
 	Ready   func(context.Context) error                                    // whether messages can be taken; may be nil
 	Proxies []netip.Prefix                                                 // whose X-Forwarded-For is believed, beside this machine's
+	Count   func(source, result string)                                    // what became of a message, in one word of a few; may be nil
 	Log     zerolog.Logger
 	Now     func() time.Time
 }
@@ -62,7 +85,8 @@ type Intake struct {
 	listener net.Listener
 	sources  map[string]*source
 	failures *buckets
-	slots    chan struct{}
+	reading  *crowd
+	times    times
 }
 
 // Open checks the sources and takes the port.
@@ -73,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Intake, error) {
 	if cfg.Client == nil {
 		cfg.Client = &http.Client{Timeout: 10 * time.Second}
 	}
-	in := &Intake{Config: cfg, sources: make(map[string]*source), failures: newBuckets(failureRate, failureBurst, cfg.Proxies), slots: make(chan struct{}, maxInFlight)}
+	in := &Intake{Config: cfg, sources: make(map[string]*source), failures: newBuckets(failureRate, failureBurst, cfg.Proxies), reading: newCrowd(maxFromOne, maxReading), times: usual()}
 	for _, s := range cfg.Sources {
 		made, err := in.source(s)
 		if err != nil {
@@ -129,7 +153,7 @@ func (in *Intake) Run(ctx context.Context) error {
 		})
 		g.Go(func() error {
 			<-ctx.Done()
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime+2*time.Second)
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.times.publish+2*time.Second)
 			defer cancel()
 			return srv.Shutdown(end)
 		})
@@ -153,6 +177,12 @@ func (in *Intake) Handler() http.Handler {
 		refuse(w, http.StatusNotFound, "nothing is here; sources are at /v1/<name>")
 	})
 	return mux
+}
+
+func (in *Intake) count(s *source, result string) {
+	if in.Count != nil {
+		in.Count(s.Name, result)
+	}
 }
 
 // keyOf names a delivery in the stores.

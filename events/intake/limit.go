@@ -30,25 +30,37 @@ func newBuckets(limit rate.Limit, burst int, proxies []netip.Prefix) *buckets {
 }
 
 // address is who has sent a request: behind a proxy of ours, whom the proxy names. Otherwise one forger would use up the failures of
-// everybody behind it.
-func (b *buckets) address(r *http.Request) string {
+// everybody behind it. Of an IPv6 address it is the network, which one sender has to itself. known is false for a proxy that names nobody:
+// that address is many senders.
+func (b *buckets) address(r *http.Request) (who string, known bool) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
 	at, err := netip.ParseAddr(host)
-	if err != nil || !at.IsLoopback() && !slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(at.Unmap()) }) {
-		return host
+	if err != nil {
+		return host, true
+	}
+	if !at.IsLoopback() && !slices.ContainsFunc(b.proxies, func(p netip.Prefix) bool { return p.Contains(at.Unmap()) }) {
+		return network(at), true
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	if last, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
-		return last.String()
+		return network(last), true
 	}
-	return host
+	return network(at), false
+}
+
+func network(at netip.Addr) string {
+	at = at.Unmap()
+	if p, err := at.Prefix(64); err == nil && at.Is6() {
+		return p.String()
+	}
+	return at.String()
 }
 
 func (b *buckets) of(r *http.Request) *rate.Limiter {
-	host := b.address(r)
+	host, _ := b.address(r)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l, ok := b.all[host]

@@ -16,35 +16,43 @@ import (
 
 // push takes one Security Event Token as RFC 8935 has it: 202 without a body, or 400 with err and description.
 func (in *Intake) push(w http.ResponseWriter, r *http.Request, s *source, body []byte, now time.Time) {
-	err := in.token(r.Context(), s, string(body), now)
+	claims, jti, err := s.claims(r.Context(), string(body), now)
+	if claims != nil {
+		if !in.allowed(w, s, now) {
+			return
+		}
+		err = in.token(r.Context(), s, claims, jti, err, now)
+	}
 	bad, isBad := errors.AsType[*setError](err)
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusAccepted)
 	case isBad:
-		in.failures.failed(r, now)
-		in.Log.Warn().Str("source", s.Name).Str("reason", bad.Error()).Msg("a security event token was refused")
-		status := http.StatusBadRequest
-		if bad.code == "invalid_key" {
-			status = http.StatusUnauthorized
+		if claims == nil {
+			in.count(s, refused)
+			in.failures.failed(r, now)
 		}
-		answer(w, status, map[string]string{"err": bad.code, "description": bad.text})
+		in.Log.Warn().Str("source", s.Name).Str("reason", bad.Error()).Msg("a security event token was refused")
+		answer(w, http.StatusBadRequest, setAnswer{bad.code, bad.text})
 	default:
-		in.Log.Error().Err(err).Str("source", s.Name).Msg("a security event token could not be taken now")
-		again(w, "it could not be taken now")
+		in.unchecked(w, s, err)
 	}
 }
 
-// token checks one token and takes what it says.
-func (in *Intake) token(ctx context.Context, s *source, compact string, now time.Time) error {
-	claims, jti, err := s.claims(ctx, compact, now)
-	if err != nil {
-		return err
+// token takes what an authentic token says, or keeps it as a dead letter if its form is wrong.
+func (in *Intake) token(ctx context.Context, s *source, claims []byte, jti string, wrong error, now time.Time) error {
+	if wrong != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.times.publish)
+		defer cancel()
+		if err := in.bury(ctx, s, adapt.Native{Body: claims}, wrong); err != nil {
+			return err
+		}
+		return wrong
 	}
 	in.control(s, claims)
-	_, err = in.deliver(ctx, s, adapt.Native{Body: claims, Received: now.UTC(), Origin: s.Issuer}, keyOf(s.Name, s.Issuer, jti))
-	if err != nil && !errors.Is(err, errOurs) {
-		return &setError{"invalid_request", err.Error()}
+	got, err := in.deliver(ctx, s, adapt.Native{Body: claims, Received: now.UTC(), Origin: s.Issuer}, keyOf(s.Name, s.Issuer, jti))
+	if err == nil && got.strange() {
+		return &setError{"invalid_request", got.Why}
 	}
 	return err
 }
@@ -62,13 +70,13 @@ func (in *Intake) control(s *source, claims []byte) {
 		case strings.HasSuffix(uri, "/verification"):
 			in.Log.Info().Str("source", s.Name).Msg("the transmitter has verified the stream")
 		case strings.HasSuffix(uri, "/stream-updated") && e.Status != "enabled":
-			in.Log.Error().Str("source", s.Name).Str("status", short(e.Status)).Msg("the transmitter has stopped this stream; leavers are missed until it is enabled again")
+			in.Log.Error().Str("source", s.Name).Str("status", short(e.Status, 32)).Msg("the transmitter has stopped this stream; leavers are missed until it is enabled again")
 		}
 	}
 }
 
-func short(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), 32)], "")
+func short(text string, n int) string {
+	return strings.ToValidUTF8(text[:min(len(text), n)], "")
 }
 
 const (
@@ -147,20 +155,29 @@ func (in *Intake) pollOnce(ctx context.Context, client *http.Client, s *source, 
 		return false, errors.New("the answer of the transmitter is not understood")
 	}
 	*done = answers{Errs: make(map[string]setAnswer)}
+	var young error
 	for jti, compact := range got.Sets {
-		err := in.token(ctx, s, compact, in.Now())
-		if bad, ok := errors.AsType[*setError](err); ok {
+		now := in.Now()
+		claims, id, err := s.claims(ctx, compact, now)
+		if claims != nil {
+			err = in.token(ctx, s, claims, id, err, now)
+		}
+		bad, isBad := errors.AsType[*setError](err)
+		_, isYoung := errors.AsType[*newKeyError](err)
+		switch {
+		case err == nil:
+			done.Ack = append(done.Ack, jti)
+		case isBad:
 			in.Log.Warn().Str("source", s.Name).Str("reason", bad.Error()).Msg("a security event token was refused")
 			done.Errs[jti] = setAnswer{bad.code, bad.text}
-			continue
-		}
-		if err != nil {
+		case isYoung: // neither taken nor refused: it comes again
+			young = err
+		default:
 			in.Log.Warn().Err(err).Str("source", s.Name).Msg("a security event token could not be taken now; it stays with the transmitter")
 			return false, err // what was taken so far is acknowledged next time
 		}
-		done.Ack = append(done.Ack, jti)
 	}
-	return got.More, nil
+	return got.More && young == nil, young
 }
 
 func bearer(secret string) string {

@@ -3,6 +3,8 @@ package intake
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/events/adapt"
 )
 
@@ -58,7 +61,7 @@ func (in *Intake) scim(w http.ResponseWriter, r *http.Request, s *source, rest s
 
 func supported(yes bool) map[string]bool { return map[string]bool{"supported": yes} }
 
-// scimUser answers for one user. What takes somebody's access away is published before it is kept and answered.
+// scimUser answers for one user.
 func (in *Intake) scimUser(w http.ResponseWriter, r *http.Request, s *source, id string, body []byte) {
 	ctx := r.Context()
 	u, known, err := in.user(ctx, s, id)
@@ -78,42 +81,106 @@ func (in *Intake) scimUser(w http.ResponseWriter, r *http.Request, s *source, id
 		scimRefuse(w, http.StatusMethodNotAllowed, "a user is changed with PATCH, PUT or DELETE")
 		return
 	}
-	next, err := u.after(r.Method, id, body)
+	in.scimChange(ctx, w, s, u, id, adapt.Native{Header: r.Header, Body: body, Received: in.Now().UTC(), Origin: s.Origin, Method: r.Method, Path: "/Users/" + id})
+}
+
+// scimChange changes a user. What takes somebody's access away is published before it is kept and answered.
+func (in *Intake) scimChange(ctx context.Context, w http.ResponseWriter, s *source, u user, id string, native adapt.Native) {
+	next, err := u.after(native.Method, id, native.Body)
+	if err != nil {
+		in.scimStrange(ctx, w, s, native, err)
+		return
+	}
+	if native.Known, err = knownAs(u, next); err != nil {
+		in.scimFailed(w, s, err)
+		return
+	}
+	got, err := in.deliver(ctx, s, native, "")
 	if err != nil {
 		in.scimFailed(w, s, err)
 		return
 	}
-	native := adapt.Native{Header: r.Header, Body: body, Received: in.Now().UTC(), Origin: s.Origin, Method: r.Method, Path: "/Users/" + id}
-	for _, who := range []user{u, next} { // the name may change in the same breath
-		raw, err := json.Marshal(who)
-		if err != nil {
-			in.scimFailed(w, s, err)
-			return
-		}
-		ids, _, err := adapt.SCIMUser(raw)
-		if err != nil {
-			in.scimFailed(w, s, err)
-			return
-		}
-		for _, one := range ids {
-			if !contains(native.Known, one) {
-				native.Known = append(native.Known, one)
-			}
-		}
-	}
-	if _, err := in.deliver(ctx, s, native, ""); err != nil {
-		in.scimFailed(w, s, err)
+	if got.strange() {
+		scimRefuse(w, http.StatusBadRequest, got.Why)
 		return
 	}
-	if err := in.keep(ctx, s, u, next, r.Method == http.MethodDelete); err != nil {
+	if len(got.Events) > 0 { // whoever has left is not active, however the request says it
+		next.Active = false
+	} else if u.Active && !next.Active {
+		in.scimStrange(ctx, w, s, native, errors.New("it takes somebody's access away, and no event could be made of it"))
+		return
+	}
+	if err := in.keep(ctx, s, u, next, native.Method == http.MethodDelete); err != nil {
 		in.scimFailed(w, s, errors.Join(errOurs, err))
 		return
 	}
-	if r.Method == http.MethodDelete {
+	if native.Method == http.MethodDelete {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	writeSCIM(w, http.StatusOK, next.resource())
+}
+
+// scimStrange keeps a change of a user that cannot be read: it may be somebody who leaves.
+func (in *Intake) scimStrange(ctx context.Context, w http.ResponseWriter, s *source, native adapt.Native, why error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), in.times.publish)
+	defer cancel()
+	if !json.Valid(native.Body) {
+		in.scimFailed(w, s, why)
+		return
+	}
+	if err := in.bury(ctx, s, native, why); err != nil {
+		in.scimFailed(w, s, err)
+		return
+	}
+	scimRefuse(w, http.StatusBadRequest, why.Error())
+}
+
+// maxKnown is how many identifiers an event can have beside the SCIM one.
+const maxKnown = 15
+
+// knownAs is what is known of somebody before and after a change: the name may change in the same breath.
+func knownAs(before, after user) (known []events.Identifier, err error) {
+	for _, who := range []user{before, after} {
+		raw, err := json.Marshal(who)
+		if err != nil {
+			return nil, err
+		}
+		ids, _, err := adapt.SCIMUser(raw)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range ids {
+			if !contains(known, one) && len(known) < maxKnown {
+				known = append(known, one)
+			}
+		}
+	}
+	return known, nil
+}
+
+// idKey names the key of seal among the people.
+const idKey = "key of the ids of events"
+
+// seal makes ids that nobody else can know beforehand, and that a second attempt finds again. The adapter makes them of the request,
+// which others can guess; whoever may publish on NATS could use such an id up before the event comes.
+func (in *Intake) seal(ctx context.Context, list []events.Event) error {
+	if len(list) == 0 {
+		return nil
+	}
+	key, err := in.People.Get(ctx, keyOf(idKey))
+	if err == nil && key == nil {
+		if err = in.People.Put(ctx, keyOf(idKey), []byte(rand.Text())); err == nil { // another replica may do the same: the last one counts
+			key, err = in.People.Get(ctx, keyOf(idKey))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		list[i].ID = hex.EncodeToString(mac(sha256.New, key, []byte(list[i].ID))[:16])
+	}
+	return nil
 }
 
 func contains[T comparable](list []T, one T) bool {
@@ -311,11 +378,13 @@ func (in *Intake) keep(ctx context.Context, s *source, before, u user, gone bool
 
 func (in *Intake) scimFailed(w http.ResponseWriter, s *source, err error) {
 	if errors.Is(err, errOurs) {
+		in.count(s, unavailable)
 		in.Log.Error().Err(err).Str("source", s.Name).Msg("a SCIM request could not be taken now")
 		w.Header().Set("Retry-After", "5")
 		scimRefuse(w, http.StatusServiceUnavailable, "it could not be taken now")
 		return
 	}
+	in.count(s, refused)
 	in.Log.Warn().Err(err).Str("source", s.Name).Msg("a SCIM request is malformed")
 	scimRefuse(w, http.StatusBadRequest, err.Error())
 }

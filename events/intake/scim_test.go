@@ -2,6 +2,7 @@ package intake
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -82,4 +83,73 @@ func people(p events.Person) string {
 		out = append(out, i.Email+i.ID)
 	}
 	return strings.Join(out, " ")
+}
+
+// TestSCIMLeavers: whoever leaves is published, and stays inactive, in whatever way the request says so; and a request that only seems to say
+// so is kept.
+func TestSCIMLeavers(t *testing.T) {
+	e := newEdge(t, Source{Name: "idp", Kind: "scim", Secrets: secrets("t")})
+	token := map[string]string{"Authorization": "Bearer t"}
+	mails := func(domain string) string {
+		var all []string
+		for i := range 12 {
+			all = append(all, fmt.Sprintf(`{"value":"alice%d@%s"}`, i, domain))
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	for name, c := range map[string]struct {
+		method, body string
+		status       int // 0: either
+	}{
+		"a path in full":      {"PATCH", `{"Operations":[{"op":"replace","path":"urn:ietf:params:scim:schemas:core:2.0:User:active","value":"False"}]}`, 200},
+		"no path":             {"PATCH", `{"Operations":[{"op":"replace","value":{"active":false}}]}`, 200},
+		"with all mails anew": {"PUT", `{"userName":"alice.b@example.org","externalId":"e-2","active":false,"emails":` + mails("example.org") + `}`, 200},
+		"a name of its own":   {"PATCH", `{"Operations":[{"op":"replace","value":{"urn:ietf:params:scim:schemas:core:2.0:User:active":false}}]}`, 0},
+		"its schema":          {"PATCH", `{"Operations":[{"op":"replace","value":{"urn:ietf:params:scim:schemas:core:2.0:User":{"active":false}}}]}`, 0},
+	} {
+		status, answer := e.do("POST", "/v1/idp/Users", `{"userName":"alice@example.com","externalId":"e-1","emails":`+mails("example.com")+`}`, token)
+		var made struct{ ID string }
+		if err := json.Unmarshal([]byte(answer), &made); err != nil || status != 201 {
+			t.Fatal(status, answer)
+		}
+		left, letters := len(e.published()), len(e.letters)
+		status, answer = e.do(c.method, "/v1/idp/Users/"+made.ID, c.body, token)
+		got, kept := len(e.published())-left, len(e.letters)-letters
+		switch {
+		case c.status != 0 && status != c.status, got+kept != 1, (status == 400) != (kept == 1):
+			t.Errorf("%s: %d %s, %d events, %d letters", name, status, answer, got, kept)
+		case kept == 1:
+			if l := e.letters[letters]; !strings.Contains(l.Why, "PATCH /Users/"+made.ID+": ") {
+				t.Errorf("%s: nobody can tell who it is: %s", name, l.Why)
+			}
+		default:
+			_, now := e.do("GET", "/v1/idp/Users/"+made.ID, "", token)
+			if p := people(e.published()[left].Offboarding.Person); !strings.Contains(answer, `"active":false`) || !strings.Contains(now, `"active":false`) || !strings.Contains(p, "alice@example.com") {
+				t.Errorf("%s: %s\n%s\n%s", name, p, answer, now)
+			}
+		}
+		e.do("DELETE", "/v1/idp/Users/"+made.ID, "", token)
+	}
+}
+
+// TestSCIMIdsCannotBeGuessed: the same request is the same event, on every replica; and nobody without the store could know its id.
+func TestSCIMIdsCannotBeGuessed(t *testing.T) {
+	ids := func(e *edge) (out []string) {
+		for range 2 {
+			if status, answer := e.do("DELETE", "/v1/idp/Users/alice", "", map[string]string{"Authorization": "Bearer t"}); status != 204 {
+				t.Fatal(status, answer)
+			}
+		}
+		for _, ev := range e.published() {
+			out = append(out, ev.ID)
+		}
+		return out
+	}
+	source := Source{Name: "idp", Kind: "scim", Secrets: secrets("t")}
+	one, replica, stranger := newEdge(t, source), newEdge(t, source), newEdge(t, source)
+	replica.in.People = one.in.People
+	a, b, c := ids(one), ids(replica), ids(stranger)
+	if len(a) != 2 || a[0] != a[1] || a[0] != b[0] || a[0] == c[0] {
+		t.Errorf("%v, on a replica %v, with another store %v", a, b, c)
+	}
 }

@@ -1,20 +1,19 @@
 package intake
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/events/adapt"
 )
 
@@ -24,7 +23,11 @@ type taken struct {
 	Ignored []string `json:"ignored,omitempty"` // why nothing was
 	Seen    bool     `json:"seen_before,omitempty"`
 	Kept    bool     `json:"kept,omitempty"` // authentic, and not understood: it is a dead letter
+	Why     string   `json:"why,omitempty"`  // it was not understood
 }
+
+// strange says that nothing of a message was understood.
+func (t taken) strange() bool { return t.Kept && len(t.Events) == 0 }
 
 // serve answers one request, from the cheapest refusal to the dearest.
 func (in *Intake) serve(w http.ResponseWriter, r *http.Request) {
@@ -34,24 +37,14 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "no such source; the configuration names them under intake.sources")
 		return
 	}
+	in.hurry(w, r)
 	if in.failures.spent(r, now) {
+		in.count(s, throttled)
 		tooMany(w)
 		return
 	}
-	select {
-	case in.slots <- struct{}{}:
-		defer func() { <-in.slots }()
-	default:
-		tooMany(w)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		refuse(w, http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB")
-		return
-	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, "the body breaks off")
+	body, ok := in.body(w, r, s, now)
+	if !ok {
 		return
 	}
 	defer clear(body)
@@ -59,15 +52,32 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request) {
 		echo(w, r.URL.Query().Get("validationToken"))
 		return
 	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		in.count(s, unavailable)
+		again(w, "too many messages of this source are in hand")
+		return
+	}
 	if err := in.authentic(r, s, body, now); err != nil {
 		in.forged(w, r, s, err, now)
 		return
 	}
-	if !s.limit.AllowN(now, 1) {
-		tooMany(w)
+	if s.Kind != "ssf" && !in.allowed(w, s, now) { // of ssf the token proves who has sent it, and that is not known yet
 		return
 	}
 	in.authenticated(w, r, s, body, now)
+}
+
+// allowed holds back a source that goes mad. Only what is authentic counts: a forger does not use up what is the source's.
+func (in *Intake) allowed(w http.ResponseWriter, s *source, now time.Time) bool {
+	if s.limit.AllowN(now, 1) {
+		return true
+	}
+	in.count(s, throttled)
+	tooMany(w)
+	return false
 }
 
 func (in *Intake) authentic(r *http.Request, s *source, body []byte, now time.Time) error {
@@ -85,16 +95,32 @@ func (in *Intake) authentic(r *http.Request, s *source, body []byte, now time.Ti
 
 func (in *Intake) forged(w http.ResponseWriter, r *http.Request, s *source, err error, now time.Time) {
 	if !errors.Is(err, errForged) && !errors.Is(err, errStale) {
-		in.Log.Error().Err(err).Str("source", s.Name).Msg("a message cannot be checked now")
-		again(w, "the message cannot be checked now")
+		in.unchecked(w, s, err)
 		return
 	}
+	in.count(s, refused)
 	in.failures.failed(r, now)
 	in.Log.Warn().Str("source", s.Name).Str("address", r.RemoteAddr).Str("reason", err.Error()).Msg("a message was refused")
-	if s.Kind == "scim" {
+	switch s.Kind {
+	case "ssf": // the words of RFC 8935
+		answer(w, http.StatusBadRequest, setAnswer{"authentication_failed", "the Authorization, or the client certificate, is not the agreed one"})
+		return
+	case "scim":
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	refuse(w, http.StatusUnauthorized, err.Error())
+}
+
+// unchecked tells the sender of what may be authentic to come back.
+func (in *Intake) unchecked(w http.ResponseWriter, s *source, err error) {
+	in.count(s, unavailable)
+	if young, ok := errors.AsType[*newKeyError](err); ok {
+		in.Log.Warn().Err(err).Str("source", s.Name).Msg("a message cannot be checked yet")
+		later(w, young.after, "the key is not known yet")
+		return
+	}
+	in.Log.Error().Err(err).Str("source", s.Name).Msg("a message cannot be checked now")
+	again(w, "the message cannot be checked now")
 }
 
 // authenticated goes by the kind of source.
@@ -104,7 +130,7 @@ func (in *Intake) authenticated(w http.ResponseWriter, r *http.Request, s *sourc
 	case s.Kind == "scim":
 		in.scim(w, r, s, rest, body)
 	case s.Kind == "gitlab-revocation" && r.Method == http.MethodGet && strings.HasSuffix(rest, "revocable_token_types"):
-		answer(w, http.StatusOK, map[string][]string{"types": s.Types})
+		answer(w, http.StatusOK, map[string][]string{"types": append([]string{}, s.Types...)})
 	case s.Kind == "gitlab-revocation" && rest != "" && !strings.HasSuffix(rest, "revoke_tokens"), s.Kind != "gitlab-revocation" && rest != "":
 		refuse(w, http.StatusNotFound, "nothing is below this source")
 	case s.Kind == "okta" && r.Method == http.MethodGet && r.Header.Get("X-Okta-Verification-Challenge") != "":
@@ -112,6 +138,8 @@ func (in *Intake) authenticated(w http.ResponseWriter, r *http.Request, s *sourc
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "messages are sent with POST")
+	case s.Kind == "google" && len(body) == 0 && r.Header.Get("X-Goog-Resource-State") == "sync":
+		answer(w, http.StatusOK, taken{Events: []string{}, Ignored: []string{"a channel was opened"}})
 	case s.Kind == "slack" && challenge(body) != "":
 		echo(w, challenge(body))
 	case s.Kind == "ssf":
@@ -124,6 +152,11 @@ func (in *Intake) authenticated(w http.ResponseWriter, r *http.Request, s *sourc
 // message takes one message in its source's form.
 func (in *Intake) message(w http.ResponseWriter, r *http.Request, s *source, body []byte) {
 	native := adapt.Native{Header: r.Header, Body: unform(r, body), Received: in.Now().UTC(), Origin: s.Origin}
+	unsupported := 0
+	if s.Kind == "gitlab-revocation" {
+		native.Body, unsupported = s.supported(native.Body)
+		defer clear(native.Body)
+	}
 	replay := keyOf(s.Name, string(body))
 	if s.static { // nobody without the token could send it again, and the same bytes may be news
 		replay = ""
@@ -132,6 +165,12 @@ func (in *Intake) message(w http.ResponseWriter, r *http.Request, s *source, bod
 	switch {
 	case err != nil:
 		in.failed(w, s, err)
+	case s.strict && got.strange():
+		refuse(w, http.StatusBadRequest, got.Why)
+	case unsupported > 0: // GitLab does not send it again
+		in.Log.Warn().Str("source", s.Name).Int("values", unsupported).Msg("values of a type that is not among the types of this source were not taken")
+		in.count(s, refused)
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("field type is none of %s, %d times", strings.Join(s.Types, ", "), unsupported))
 	case s.Kind == "gitlab-revocation":
 		w.WriteHeader(http.StatusNoContent)
 	case got.Kept:
@@ -141,125 +180,34 @@ func (in *Intake) message(w http.ResponseWriter, r *http.Request, s *source, bod
 	}
 }
 
-// errOurs says that it is not the sender's fault, and that the same message may be sent again.
-var errOurs = errors.New("it could not be taken now")
-
-// deliver publishes what a message says, everything before it returns. replay names the message among those that were taken before.
-func (in *Intake) deliver(ctx context.Context, s *source, native adapt.Native, replay string) (taken, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
-	defer cancel()
-	if again, err := in.before(ctx, s, replay, native.Received); err != nil || again {
-		return taken{Events: []string{}, Seen: again}, err
-	}
-	if in.needsHash(s, native.Body) {
-		hash, err := in.Hash(ctx)
-		if err != nil {
-			return taken{}, errors.Join(errOurs, err)
-		}
-		native.Hash = hash
-	}
-	got, err := read(s, native)
-	if errors.Is(err, adapt.ErrForeign) {
-		return in.bury(ctx, s, native, replay, err)
-	}
-	if err != nil {
-		return taken{}, err
-	}
-	out := taken{Events: []string{}}
-	for _, e := range got.Events {
-		e.Publisher = s.Name
-		in.complete(ctx, s, native, &e)
-		if err := in.Publish(ctx, e); err != nil {
-			return taken{}, errors.Join(errOurs, err)
-		}
-		in.Log.Info().Str("source", s.Name).Str("event", e.ID).Str("kind", string(e.Kind)).Msg("a message became an event")
-		out.Events = append(out.Events, e.ID)
-	}
-	for _, one := range got.Ignored {
-		out.Ignored = append(out.Ignored, one.Why)
-		level := zerolog.InfoLevel
-		if one.Alarm {
-			level = zerolog.ErrorLevel
-		}
-		in.Log.WithLevel(level).Str("source", s.Name).Str("because", one.Why).Msg("a message rotates nothing")
-	}
-	if unread := got.Err(); unread != nil { // beside what could be read
-		kept, err := in.bury(ctx, s, native, replay, unread)
-		out.Kept = kept.Kept
-		return out, err
-	}
-	in.remember(ctx, replay, native.Received)
-	return out, nil
-}
-
-// needsHash reports whether there may be a raw value. Without one Vault, where the key is, may be away.
-func (in *Intake) needsHash(s *source, body []byte) bool {
-	if in.Hash == nil || s.Kind != "github" {
-		return in.Hash != nil && s.hash
-	}
-	_, raw := events.RawSecret(body)
-	return raw || s.FetchToken != nil
-}
-
-// read turns a message into events: of kind events it is one already.
-func read(s *source, native adapt.Native) (adapt.Result, error) {
-	if s.Kind == "events" {
-		e, err := events.DecodeFile(native.Body, native.Received)
-		return adapt.Result{Events: []events.Event{e}}, err
-	}
-	return adapt.Message(s.kind.message, native)
-}
-
-// before reports whether the same bytes were taken not long ago.
-func (in *Intake) before(ctx context.Context, s *source, replay string, now time.Time) (bool, error) {
-	if replay == "" {
-		return false, nil
-	}
-	raw, err := in.Seen.Get(ctx, replay)
-	if err != nil {
-		return false, errors.Join(errOurs, err)
-	}
-	var at time.Time
-	return raw != nil && at.UnmarshalText(raw) == nil && now.Sub(at) < s.replayTime(), nil
-}
-
-// remember keeps a delivery. If that fails the same bytes may be published again, which is harmless within a day.
-func (in *Intake) remember(ctx context.Context, replay string, now time.Time) {
-	if replay == "" {
-		return
-	}
-	raw, err := now.MarshalText()
-	if err == nil {
-		err = in.Seen.Put(ctx, replay, raw)
-	}
-	if err != nil {
-		in.Log.Warn().Err(err).Msg("a delivery could not be remembered")
-	}
-}
-
-// bury keeps an authentic message that nobody understands.
-func (in *Intake) bury(ctx context.Context, s *source, native adapt.Native, replay string, why error) (taken, error) {
-	l := Letter{Source: s.Name, Why: why.Error(), Body: slices.Clone(native.Body), Size: len(native.Body)}
-	if _, secret := events.RawSecret(l.Body); secret || s.hash {
-		l.Body = nil
-	}
-	if err := in.Bury(ctx, l); err != nil {
-		return taken{}, errors.Join(errOurs, err)
-	}
-	in.Log.Warn().Str("source", s.Name).Str("reason", l.Why).Msg("an authentic message was not understood; it is among the dead letters")
-	in.remember(ctx, replay, native.Received)
-	return taken{Events: []string{}, Kept: true}, nil
-}
-
 // failed tells the sender of an authentic message why it was not taken.
 func (in *Intake) failed(w http.ResponseWriter, s *source, err error) {
 	if errors.Is(err, errOurs) {
+		in.count(s, unavailable)
 		in.Log.Error().Err(err).Str("source", s.Name).Msg("a message could not be taken now")
 		again(w, "it could not be taken now")
 		return
 	}
+	in.count(s, refused)
 	in.Log.Warn().Err(err).Str("source", s.Name).Msg("a message is malformed")
 	refuse(w, http.StatusBadRequest, err.Error())
+}
+
+// supported leaves out what GitLab asks to be revoked although it is of none of the types that it was told.
+func (s *source) supported(body []byte) (rest []byte, unsupported int) {
+	var all []json.RawMessage
+	if len(s.Types) == 0 || json.Unmarshal(body, &all) != nil {
+		return body, 0
+	}
+	ours := slices.DeleteFunc(slices.Clone(all), func(one json.RawMessage) bool {
+		var m struct{ Type string }
+		return json.Unmarshal(one, &m) == nil && !slices.Contains(s.Types, m.Type)
+	})
+	rest, err := json.Marshal(ours)
+	if err != nil || len(ours) == len(all) {
+		return body, 0
+	}
+	return rest, len(all) - len(ours)
 }
 
 // unform is the JSON inside a form, as GitHub can be told to send it.
@@ -305,7 +253,9 @@ func tooMany(w http.ResponseWriter) {
 	refuse(w, http.StatusTooManyRequests, "too many requests")
 }
 
-func again(w http.ResponseWriter, why string) {
-	w.Header().Set("Retry-After", "5")
+func again(w http.ResponseWriter, why string) { later(w, 5*time.Second, why) }
+
+func later(w http.ResponseWriter, after time.Duration, why string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	refuse(w, http.StatusServiceUnavailable, why)
 }

@@ -20,11 +20,12 @@ type Source struct {
 
 	ClientName string // of the certificate that the client has to present; empty: none is needed
 
-	Issuer, Audience string   // of Security Event Tokens
+	Issuer, Audience string   // of Security Event Tokens, and of the tokens that Google's Pub/Sub pushes with
 	Algorithms       []string // of their signatures; empty: RS256
+	Email            string   // of the service account that Pub/Sub pushes as; empty: any
 	Keys             string   // URL or file of the key set (JWKS), or of GitHub's public keys
 	PollURL          string   // of a transmitter that is polled (RFC 8936)
-	Types            []string // of tokens that GitLab may ask to be revoked
+	Types            []string // of tokens that GitLab may ask to be revoked; empty: any
 
 	FetchToken func() (string, error) // for GitHub's API, which knows the value that an alert does not tell; nil: it is not asked
 }
@@ -38,6 +39,7 @@ type kind struct {
 	secrets  int  // how many secrets it needs at least
 	keys     bool
 	hash     bool // messages may hold raw values
+	strict   bool // the sender of what is not understood is told so with 400, beside the dead letter
 }
 
 func kinds() map[string]kind {
@@ -46,29 +48,35 @@ func kinds() map[string]kind {
 		"github-partner":    {message: "github-partner", check: partnerSigned, keys: true, hash: true},
 		"gitguardian":       {message: "gitguardian", check: gitguardianSigned, secrets: 1},
 		"gitlab":            {message: "gitlab", check: gitlabToken, secrets: 1},
-		"gitlab-revocation": {message: "gitlab-revocation", check: authorization, static: true, secrets: 1, hash: true},
+		"gitlab-revocation": {message: "gitlab-revocation", check: authorization, static: true, secrets: 1, hash: true, strict: true},
 		"vault-radar":       {message: "vault-radar", check: radarSigned, secrets: 1},
 		"aws":               {message: "aws", check: authorization, static: true, secrets: 1},
 		"okta":              {message: "okta", check: authorization, static: true, secrets: 1},
-		"google":            {message: "google", check: channelToken, static: true, secrets: 1},
+		"google":            {message: "google", check: googleToken, static: true, secrets: 1},
 		"entra":             {message: "entra", check: clientState, static: true, secrets: 1},
-		"scim":              {message: "scim", check: authorization, static: true, secrets: 1},
+		"scim":              {message: "scim", check: authorization, static: true, secrets: 1, strict: true},
 		"slack":             {message: "slack", check: slackSigned, secrets: 1},
 		"auth0":             {message: "auth0", check: authorization, static: true, secrets: 1},
 		"bamboohr":          {message: "bamboohr", check: bambooSigned, secrets: 1},
-		"ssf":               {message: "ssf", check: nil, keys: true},
-		"report":            {message: "report", check: authorization, static: true, secrets: 1, hash: true},
-		"events":            {check: standardOrToken, secrets: 1},
+		"ssf":               {message: "ssf", check: nil, keys: true, strict: true},
+		"report":            {message: "report", check: authorization, static: true, secrets: 1, hash: true, strict: true},
+		"events":            {check: standardOrToken, secrets: 1, strict: true},
 	}
 }
 
 // Kinds are the kinds of source there are.
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
 
-// Needs says what a kind cannot do without: a secret, a key set, an issuer, fingerprints.
-func Needs(name string) (secret, keys, issuer, hash bool) {
+// A Need is what a kind cannot do without.
+type Need struct {
+	Secret, Keys, Issuer, Hash bool
+	Signed                     bool // the secret proves the messages themselves: a client certificate does not stand for it
+}
+
+// Needs says what a kind cannot do without. A source of kind google with an audience needs no secret.
+func Needs(name string) Need {
 	k := kinds()[name]
-	return k.secrets > 0, k.keys, name == "ssf", k.hash
+	return Need{Secret: k.secrets > 0, Keys: k.keys, Issuer: name == "ssf", Hash: k.hash, Signed: !k.static}
 }
 
 // source is a Source at work.
@@ -76,6 +84,7 @@ type source struct {
 	Source
 	kind
 	limit *rate.Limiter
+	slots chan struct{} // messages in hand
 	sets  *keySet
 }
 
@@ -90,22 +99,26 @@ func (in *Intake) source(s Source) (*source, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown kind %q; known are: %s", s.Kind, strings.Join(Kinds(), ", "))
 	}
-	if s.ClientName != "" && k.static && s.Secrets == nil {
+	pushed := s.Kind == "google" && s.Audience != ""
+	switch {
+	case pushed:
+		k.secrets = 0
+	case s.ClientName != "" && k.static && s.Secrets == nil:
 		k.check, k.secrets = nil, 0 // the certificate proves it
 	}
 	switch {
 	case k.secrets > 0 && s.Secrets == nil:
 		return nil, errors.New("it needs a secret")
-	case s.Kind == "ssf" && (s.Issuer == "" || s.Audience == "" || s.Keys == ""):
+	case (s.Kind == "ssf" || pushed) && (s.Issuer == "" || s.Audience == "" || s.Keys == ""):
 		return nil, errors.New("it needs issuer, audience and keys")
 	case k.hash && in.Hash == nil:
 		return nil, errors.New("its messages hold raw values, and there is no fingerprint key")
 	case s.Kind == "scim" && in.People == nil:
 		return nil, errors.New("it needs a store of people")
 	}
-	made := &source{Source: s, kind: k, limit: rate.NewLimiter(sourceRate, sourceBurst)}
+	made := &source{Source: s, kind: k, limit: rate.NewLimiter(sourceRate, sourceBurst), slots: make(chan struct{}, maxInFlight)}
 	if s.Keys != "" {
-		made.sets = &keySet{from: s.Keys, client: in.Client, now: in.Now}
+		made.sets = &keySet{from: s.Keys, client: in.Client, now: in.Now, limit: in.times.keys}
 	}
 	return made, nil
 }

@@ -138,7 +138,7 @@ func (r *reader) config(root value) *Config {
 	c.Ops.Listen = ops.address("listen", "127.0.0.1:9180", false)
 	ops.done()
 	c.Events = r.events(top)
-	c.Intake = r.intake(top)
+	c.Intake = r.intake(top, c.Events)
 	checkTaps(top, c.Events.Publishers, c.Intake)
 	c.People = r.people(top)
 	limits := top.sub("limits")

@@ -36,6 +36,7 @@ type IntakeSource struct {
 	ClientName       string
 	Issuer, Audience string
 	Algorithms       []string
+	Email            string // of the service account that Google's Pub/Sub pushes as
 	Keys             string // URL or file
 	Poll             string
 	Types            []string
@@ -70,7 +71,7 @@ func lines(file string) (out []string, err error) {
 	return out, nil
 }
 
-func (r *reader) intake(top *section) Intake {
+func (r *reader) intake(top *section, e Events) Intake {
 	s := top.sub("intake")
 	defer s.done()
 	var in Intake
@@ -84,13 +85,14 @@ func (r *reader) intake(top *section) Intake {
 			in.Subjects[name] = source
 		}
 	}
+	in.CertFile, in.KeyFile, in.ClientCAFile = s.file("cert_file"), s.secretFile("key_file"), s.file("client_ca_file")
+	s.pair("cert_file", "key_file")
 	sources := s.sub("sources")
 	for _, name := range sources.names() {
 		at, _ := sources.field(name)
-		in.Sources = append(in.Sources, r.intakeSource(name, at))
+		in.Sources = append(in.Sources, r.intakeSource(name, at, in.ClientCAFile != ""))
+		at.unsigned(name, e)
 	}
-	in.CertFile, in.KeyFile, in.ClientCAFile = s.file("cert_file"), s.secretFile("key_file"), s.file("client_ca_file")
-	s.pair("cert_file", "key_file")
 	in.Proxies = s.prefixes("proxies")
 	def := ""
 	if len(in.Sources) > 0 {
@@ -104,6 +106,20 @@ func (r *reader) intake(top *section) Intake {
 		v.fail("client_ca_file is set without cert_file", "clients present a certificate over TLS only: set cert_file and key_file")
 	}
 	return in
+}
+
+// unsigned reports a source whose events would be refused: they are published under its name, and whoever has keys listed has to sign.
+func (v value) unsigned(name string, e Events) {
+	keys, listed := e.Signers[name]
+	switch {
+	case !listed:
+	case e.SignFile == "":
+		v.fail(fmt.Sprintf("events.signers.%s is set, and what this source sends is published without a signature: every event of it would be a dead letter", show(name)),
+			"set events.sign_file to a seed whose public key is in that list, or remove the signer")
+	case len(keys.NKeys) == 0:
+		v.fail(fmt.Sprintf("events.signers.%s holds a key set only, and events.sign_file signs with an nkey: every event of this source would be a dead letter", show(name)),
+			"add the public key of events.sign_file to that list")
+	}
 }
 
 // exposed looks at what a listener means.
@@ -136,16 +152,19 @@ func (v value) mapped(subject, source string) bool {
 	return false
 }
 
-func (r *reader) intakeSource(name string, v value) IntakeSource {
+func (r *reader) intakeSource(name string, v value, certificates bool) IntakeSource {
 	s := v.section()
 	defer s.done()
 	s.literal("put it into a file and name it with secret_file", "secret", "token", "password", "key")
 	out := IntakeSource{
 		Name: name, Kind: s.text("kind", name), SecretFile: s.secretFile("secret_file"), Origin: s.text("origin", ""), ClientName: s.text("client_name", ""),
-		Issuer: s.text("issuer", ""), Audience: s.text("audience", ""), Poll: s.url("poll"), APITokenFile: s.secretFile("api_token_file"),
+		Issuer: s.text("issuer", ""), Audience: s.text("audience", ""), Email: s.text("email", ""), Poll: s.url("poll"), APITokenFile: s.secretFile("api_token_file"),
 	}
 	if !strings.EqualFold(name, strings.ToLower(name)) || !publisher.MatchString(name) || strings.ToLower(name) != name {
 		v.fail(fmt.Sprintf("%q is no name for a source", show(name)), "it is the publisher of its events: lower-case letters, digits, - and _")
+	}
+	if at, ok := s.field("client_name"); ok && !certificates {
+		at.fail("client_name is set, and no client certificate is asked for", "set intake.client_ca_file, with cert_file and key_file")
 	}
 	if at, ok := s.field("keys"); ok {
 		if out.Keys = at.nonEmpty(""); strings.Contains(out.Keys, "://") {
@@ -175,27 +194,63 @@ func (r *reader) intakeSource(name string, v value) IntakeSource {
 
 // intakeNeeds reports what the kind of source cannot do without.
 func (s *section) intakeNeeds(out *IntakeSource) {
-	secret, keys, issuer, _ := intake.Needs(out.Kind)
-	if secret && out.SecretFile == "" && out.ClientName == "" {
+	need := intake.Needs(out.Kind)
+	if out.Kind == "google" {
+		need = s.pubsub(out, need)
+	}
+	switch {
+	case !need.Secret || out.SecretFile != "":
+	case out.ClientName == "":
 		s.lacks("secret_file", "name the file with what proves its messages")
+	case need.Signed:
+		s.lacks("secret_file", "its messages are signed, and a client certificate does not stand for that: name the file with what proves them")
 	}
 	if out.Kind == "github-partner" && out.Keys == "" {
 		out.Keys = "https://api.github.com/meta/public_keys/secret_scanning"
 	}
-	if keys && out.Keys == "" {
+	if need.Keys && out.Keys == "" {
 		s.lacks("keys", "name the URL of its key set (jwks_uri), or a file")
 	}
-	if issuer && out.Issuer == "" {
+	if need.Issuer && out.Issuer == "" {
 		s.lacks("issuer", "write the iss of its tokens, exactly")
 	}
-	if issuer && out.Audience == "" {
+	if need.Issuer && out.Audience == "" {
 		s.lacks("audience", "write the aud that its tokens have for you")
 	}
-	for key, kind := range map[string]string{"poll": "ssf", "types": "gitlab-revocation", "api_token_file": "github", "issuer": "ssf", "audience": "ssf", "algorithms": "ssf"} {
-		if v, ok := s.field(key); ok && out.Kind != kind {
-			v.fail("belongs to sources of kind "+kind, "remove it")
+	for key, kinds := range map[string][]string{"poll": {"ssf"}, "types": {"gitlab-revocation"}, "api_token_file": {"github"}, "issuer": {"ssf", "google"}, "audience": {"ssf", "google"},
+		"algorithms": {"ssf", "google"}, "email": {"google"}} {
+		if v, ok := s.field(key); ok && !slices.Contains(kinds, out.Kind) {
+			v.fail("belongs to sources of kind "+strings.Join(kinds, " or "), "remove it")
 		}
 	}
+	if out.Kind == "gitlab-revocation" && len(out.Types) == 0 {
+		s.place("types").warn("is missing: GitLab asks which types it may send, is told none, and sends nothing", "name them as GitLab does: gitleaks_rule_id_...")
+	}
+}
+
+const googleIssuer = "https://accounts.google.com"
+
+// pubsub completes a source that Google's Pub/Sub pushes to: an audience says that it does.
+func (s *section) pubsub(out *IntakeSource, need intake.Need) intake.Need {
+	if out.Audience == "" {
+		for _, key := range []string{"issuer", "keys", "email", "algorithms"} {
+			if v, ok := s.field(key); ok {
+				v.fail(key+" is set without audience", "set audience to that of the push subscription, or remove this line")
+			}
+		}
+		return need
+	}
+	need.Secret = false // a channel token beside it is possible
+	if out.Issuer == "" {
+		out.Issuer = googleIssuer
+	}
+	if out.Keys == "" {
+		out.Keys = "https://www.googleapis.com/oauth2/v3/certs"
+	}
+	if out.Issuer == googleIssuer && out.Email == "" {
+		s.lacks("email", "write the service account of the push subscription: Google signs a token with your audience for anybody")
+	}
+	return need
 }
 
 // prefixes is a list of networks, or of single addresses.

@@ -37,7 +37,7 @@ const checkTime = 10 * time.Second
 // one finding at a time. It changes nothing, but creates streams that are missing.
 func Check(ctx context.Context, cfg *config.Config, log zerolog.Logger, report func(Finding)) {
 	checkNATS(ctx, cfg, log, report)
-	checkIntake(ctx, cfg.Intake, report)
+	checkIntake(ctx, cfg, report)
 	vaultOK := checkVault(ctx, cfg, log, report)
 	hostsOK := checkHosts(ctx, cfg, report)
 	if vaultOK && hostsOK {

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/nats-io/nkeys"
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 )
 
-// checkIntake looks whether what proves the messages of every source can be read.
-func checkIntake(ctx context.Context, in config.Intake, report func(Finding)) {
+// checkIntake looks whether what proves the messages of every source can be read, and whether their events will be believed.
+func checkIntake(ctx context.Context, cfg *config.Config, report func(Finding)) {
+	in := cfg.Intake
 	if _, err := edgeTLS(in); err != nil {
 		report(Finding{Subject: "intake", Text: err.Error(), Remedy: remedyOf(err, "set cert_file and key_file to a PEM certificate and its key")})
 	}
@@ -34,10 +38,36 @@ func checkIntake(ctx context.Context, in config.Intake, report func(Finding)) {
 		for _, text := range problems {
 			report(Finding{Subject: subject, Text: text, Remedy: "without it every message of this source is answered with 503"})
 		}
-		if len(problems) == 0 {
+		unlisted := checkSigning(cfg.Events, s.Name)
+		if unlisted != "" {
+			report(Finding{Subject: subject, Text: unlisted, Remedy: "every event of this source would be a dead letter: add the public key of events.sign_file to events.signers." + s.Name})
+		}
+		if len(problems) == 0 && unlisted == "" {
 			report(Finding{OK: true, Subject: subject, Text: "kind " + s.Kind + ", at /v1/" + s.Name})
 		}
 	}
+}
+
+// checkSigning says why the signature of a source's events would not be believed, or "".
+func checkSigning(e config.Events, source string) string {
+	known, listed := e.Signers[source]
+	if !listed || e.SignFile == "" { // without a file the configuration is refused
+		return ""
+	}
+	seed, err := os.ReadFile(e.SignFile)
+	if err != nil {
+		return "events.sign_file cannot be read: " + err.Error()
+	}
+	defer clear(seed)
+	key, err := nkeys.ParseDecoratedNKey(seed)
+	if err != nil {
+		return "events.sign_file holds no nkey seed"
+	}
+	defer key.Wipe()
+	if public, err := key.PublicKey(); err != nil || !slices.Contains(known.NKeys, public) {
+		return "events.sign_file signs with a key that is not in events.signers." + source
+	}
+	return ""
 }
 
 // reachable reads public keys from a file or a URL, and keeps nothing.

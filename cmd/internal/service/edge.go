@@ -99,7 +99,7 @@ func (e *Edge) Close() {
 // hashes reports whether a source needs the fingerprint key.
 func hashes(in config.Intake) bool {
 	for _, s := range in.Sources {
-		if _, _, _, hash := intake.Needs(s.Kind); hash || s.APITokenFile != "" {
+		if intake.Needs(s.Kind).Hash || s.APITokenFile != "" {
 			return true
 		}
 	}
@@ -154,7 +154,7 @@ func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, pub *str
 }
 
 func sourceOf(s config.IntakeSource) intake.Source {
-	out := intake.Source{Name: s.Name, Kind: s.Kind, Origin: s.Origin, ClientName: s.ClientName, Issuer: s.Issuer, Audience: s.Audience, Algorithms: s.Algorithms,
+	out := intake.Source{Name: s.Name, Kind: s.Kind, Origin: s.Origin, ClientName: s.ClientName, Issuer: s.Issuer, Audience: s.Audience, Algorithms: s.Algorithms, Email: s.Email,
 		Keys: s.Keys, PollURL: s.Poll, Types: s.Types}
 	if s.SecretFile != "" {
 		out.Secrets = s.Secrets

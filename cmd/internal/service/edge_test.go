@@ -24,6 +24,7 @@ import (
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
 )
 
@@ -263,11 +264,16 @@ func TestCheckOfSources(t *testing.T) {
 	if err := os.WriteFile(here, []byte("s"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ours, theirs := nkey(t), nkey(t)
+	seedFile := here + ".seed"
+	if err := os.WriteFile(seedFile, []byte(seed(t, ours)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	found := make(map[string]string)
-	checkIntake(t.Context(), config.Intake{Sources: []config.IntakeSource{
-		{Name: "fine", Kind: "okta", SecretFile: here}, {Name: "file", Kind: "okta", SecretFile: here + "-gone"}, {Name: "keys", Kind: "ssf", Keys: keys.URL}, {Name: "token", Kind: "github", SecretFile: here, APITokenFile: "/dev/null"},
-	}}, func(f Finding) { found[f.Subject] = fmt.Sprint(f.OK, " ", f.Text) })
-	for subject, want := range map[string]string{"intake fine": "true kind okta", "intake file": "no such file", "intake keys": "answers 404", "intake token": "is empty"} {
+	checkIntake(t.Context(), &config.Config{Events: config.Events{SignFile: seedFile, Signers: stream.Signers{"fine": {NKeys: []string{public(t, theirs), public(t, ours)}}, "unlisted": {NKeys: []string{public(t, theirs)}}}}, Intake: config.Intake{Sources: []config.IntakeSource{
+		{Name: "fine", Kind: "okta", SecretFile: here}, {Name: "unlisted", Kind: "okta", SecretFile: here}, {Name: "file", Kind: "okta", SecretFile: here + "-gone"}, {Name: "keys", Kind: "ssf", Keys: keys.URL}, {Name: "token", Kind: "github", SecretFile: here, APITokenFile: "/dev/null"},
+	}}}, func(f Finding) { found[f.Subject] = fmt.Sprint(f.OK, " ", f.Text) })
+	for subject, want := range map[string]string{"intake fine": "true kind okta", "intake unlisted": "false events.sign_file signs with a key", "intake file": "no such file", "intake keys": "answers 404", "intake token": "is empty"} {
 		if !strings.Contains(found[subject], want) {
 			t.Errorf("%s: %s", subject, found[subject])
 		}
