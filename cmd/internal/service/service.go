@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -80,13 +81,15 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
 		return nil, err
 	}
+	received := messages()
 	if cfg.Intake.Enabled() {
-		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, log); err != nil {
+		count := func(source, result string) { received.WithLabelValues(source, result).Inc() }
+		if s.intake, err = openIntake(ctx, cfg, s.Conn, v, count, log); err != nil {
 			return nil, err
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: opts.Version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready, More: []prometheus.Collector{received}})
 	}
 	return s, err
 }
