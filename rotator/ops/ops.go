@@ -31,7 +31,7 @@ import (
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
-// Config is what a Server shows. Every member is required.
+// Config is what a Server shows. Every member but More is required.
 type Config struct {
 	Listen   string // host:port; port 0 picks one
 	Version  string
@@ -39,6 +39,7 @@ type Config struct {
 	Compared func() *rotator.Compared // the last comparison with Vault and the hosts; nil: none yet
 	Streams  func(context.Context) (stream.Levels, error)
 	Ready    func(context.Context) error
+	More     []prometheus.Collector // metrics of others
 }
 
 // A Server answers on one listener.
@@ -92,6 +93,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(s.cfg))
+	reg.MustRegister(s.cfg.More...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -57,7 +58,7 @@ func OpenEdge(ctx context.Context, cfg *config.Config, log zerolog.Logger) (e *E
 		}
 		v = &vault{client: e.vault, keyPath: cfg.Vault.FingerprintKey}
 	}
-	if e.intake, err = openIntake(ctx, cfg, e.conn, Publisher(cfg, e.conn).WriteOnly(), v, log); err != nil {
+	if e.intake, err = openIntake(ctx, cfg, e.conn, Publisher(cfg, e.conn).WriteOnly(), v, nil, log); err != nil {
 		e.Close()
 		return nil, err
 	}
@@ -106,9 +107,14 @@ func hashes(in config.Intake) bool {
 	return false
 }
 
-// openIntake takes the port and opens the buckets. v may be nil when no source needs fingerprints.
-func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, pub *stream.Publisher, v *vault, log zerolog.Logger) (*intake.Intake, error) {
-	c := intake.Config{Listen: cfg.Intake.Listen, Proxies: cfg.Intake.Proxies, Log: log, Ready: func(context.Context) error {
+// messages counts what became of the messages of every source.
+func messages() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotator_intake_messages_total", Help: "Messages of detectors and identity systems over HTTP, by source and by what became of them."}, []string{"source", "result"})
+}
+
+// openIntake takes the port and opens the buckets. v may be nil when no source needs fingerprints, count when nobody counts.
+func openIntake(ctx context.Context, cfg *config.Config, nc *nats.Conn, pub *stream.Publisher, v *vault, count func(source, result string), log zerolog.Logger) (*intake.Intake, error) {
+	c := intake.Config{Listen: cfg.Intake.Listen, Count: count, Proxies: cfg.Intake.Proxies, Log: log, Ready: func(context.Context) error {
 		if nc.Status() != nats.CONNECTED {
 			return errors.New("NATS is not connected")
 		}

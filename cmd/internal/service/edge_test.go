@@ -132,7 +132,7 @@ func TestFromBytesToADeadCredential(t *testing.T) {
 	}
 	s.file("jwks.json", string(jwks))
 	s.file("edge.secret", "an-older-one\nedge-secret\n")
-	svc, _ := s.start(s.withIntake(yaml, `
+	cfg := s.withIntake(yaml, `
 intake:
   listen: 127.0.0.1:0
   subjects: {"security.github": github}
@@ -143,7 +143,9 @@ intake:
     idp: {kind: scim, secret_file: edge.secret}
     aws: {secret_file: edge.secret}
     risc: {kind: ssf, issuer: "https://idp.example.com", audience: rotator, keys: jwks.json}
-`))
+`)
+	cfg.Ops.Listen = "127.0.0.1:0"
+	svc, _ := s.start(cfg)
 	edge := "http://" + svc.IntakeAddr() + "/v1/"
 	token := map[string]string{"Authorization": "Bearer edge-secret"}
 	send := func(want int, method, path, body string, header map[string]string) string {
@@ -184,6 +186,13 @@ intake:
 	for subject, name := range map[string]string{"rotator.events.v1.bridge.raw.github": "raw", "security.github": "tapped"} {
 		if _, err := svc.Conn.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(alert(name)), Header: nats.Header{"X-GitHub-Delivery": {name}}}, 5*time.Second); err != nil {
 			t.Fatalf("%s: %v", subject, err)
+		}
+	}
+	send(401, "POST", "okta", "{}", nil)
+	_, metrics := post(t, "GET", "http://"+svc.ops.Addr()+"/metrics", "", nil)
+	for _, line := range []string{`rotator_intake_messages_total{result="published",source="okta"} 1`, `rotator_intake_messages_total{result="refused",source="okta"} 1`} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("no line %s", line)
 		}
 	}
 	for _, b := range all {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -83,13 +84,15 @@ func (s *Service) open(ctx context.Context, version string) error {
 	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
 		return err
 	}
+	received := messages()
 	if cfg.Intake.Enabled() {
-		if s.intake, err = openIntake(ctx, cfg, s.Conn, Publisher(cfg, s.Conn), v, log); err != nil {
+		count := func(source, result string) { received.WithLabelValues(source, result).Inc() }
+		if s.intake, err = openIntake(ctx, cfg, s.Conn, Publisher(cfg, s.Conn), v, count, log); err != nil {
 			return err
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready,
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready, More: []prometheus.Collector{received},
 			Streams: func(ctx context.Context) (stream.Levels, error) { return stream.ReadLevels(ctx, s.Conn) }})
 	}
 	return err
