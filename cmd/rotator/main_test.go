@@ -74,6 +74,17 @@ func TestUsageAndConfigurationErrorsAre2(t *testing.T) {
 			t.Errorf("%s: code %d, %q", name, code, errs)
 		}
 	}
+	scoped := filepath.Join(t.TempDir(), "rotator.yaml")
+	if err := os.WriteFile(scoped, []byte(`vault: {address: "https://v", auth: {token_file: /t}}
+openwhisk: {a: {apihost: "https://a.example.com", auth_file: /k}}
+bundles: {app: {secret: kv/x, credentials: {c: {generate: {password_policy: p}, keys: {password: P}}}, targets: [{action: x}]}}
+events: {publishers: [{name: cli, kinds: [leak]}]}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := call(t, "emit", "manual", "--bundle", "app", "-c", scoped); code != exitUsage || !strings.Contains(errs, "does not allow this publisher") {
+		t.Errorf("what the service would refuse: %d %s", code, errs)
+	}
 	var findings []map[string]any
 	if code, out, _ := call(t, "check", "-c", bad, "-o", "json"); code != exitUsage || json.Unmarshal([]byte(out), &findings) != nil || len(findings) < 3 {
 		t.Errorf("check -o json of a bad file: %d %s", code, out)
