@@ -161,6 +161,7 @@ func (c *cursor) write(ctx context.Context, change func(*Record)) error {
 	next := c.rec.clone()
 	next.LeaseUntil = c.e.Now().Add(c.e.Lease)
 	change(&next)
+	next.trim()
 	if !slices.Contains(moves(c.rec.State), next.State) {
 		return fmt.Errorf("%w: %s from %s to %s", errIllegal, c.rec.Bundle, c.rec.State, next.State)
 	}

@@ -60,6 +60,9 @@ func (e *Engine) drive(ctx context.Context, name string) {
 		if errors.Is(p.why, errLost) || context.Cause(stepCtx) != nil {
 			return
 		}
+		if errors.Is(p.why, ErrTooLarge) {
+			p.until = e.outgrown(stepCtx, name, rec.Rotation.ID, p.why)
+		}
 		if p.why != nil {
 			if p = e.late(stepCtx, c, p); p == nil {
 				continue // contained: on it goes

@@ -28,6 +28,8 @@ var (
 	ErrRejected = errors.New("credential is not accepted")
 	// ErrNotGone means a revocation did not take effect yet.
 	ErrNotGone = errors.New("not revoked yet")
+	// ErrTooLarge means that a message does not fit into NATS: it was not written, and the same one never will be.
+	ErrTooLarge = errors.New("too large for NATS")
 	// ErrIrrevocable comes together with ErrNotGone: Vault has given up, and somebody has to look.
 	ErrIrrevocable = errors.New("cannot be revoked by Vault")
 )

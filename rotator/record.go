@@ -165,7 +165,7 @@ const (
 	maxEvents  = 256       // of one kind, of one rotation
 	maxAlike   = 64        // of one kind, in the queue
 	maxParked  = 128       // that wait for approval or for their date
-	maxRecord  = 512 << 10 // bytes
+	maxRecord  = 512 << 10 // bytes, at rest
 
 	keptTargets = 50 // of an older receipt; a longer list is dropped
 )
@@ -195,10 +195,14 @@ func DecodeRecord(raw []byte) (Record, error) {
 	return r, nil
 }
 
-// Encode writes the record.
+// Encode writes the record. One that would not fit into a message of NATS leaves out what the outcome stream has as well.
 func (r Record) Encode() ([]byte, error) {
 	r.V = RecordVersion
-	return json.Marshal(r)
+	raw, err := json.Marshal(r)
+	for err == nil && len(raw) > maxWritten && r.forget() {
+		raw, err = json.Marshal(r)
+	}
+	return raw, err
 }
 
 // Knows reports whether the event was delivered before.

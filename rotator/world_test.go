@@ -41,6 +41,8 @@ type world struct {
 	outage   map[string]error // what a call answers while its system is away
 	violated []string
 	fault    func(n int, point string) fault
+	message  int // largest that the stream takes
+	tooLarge int
 }
 
 // fault is what happens to one write.
@@ -80,6 +82,7 @@ func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, secrets: make(map[string][]Snapshot), anchors: make(map[string]*anchorState), creds: make(map[string]*credState),
 		targets: make(map[Ref]*targetState), journal: make(map[string][]Stored), outcomes: make(map[string]events.Outcome), calls: make(map[string]int),
+		message: 1 << 20,
 	}
 }
 
@@ -414,6 +417,10 @@ func (p journalPort) Put(_ context.Context, key string, value []byte, revision u
 		if strings.Contains(string(value), canary) {
 			p.violated = append(p.violated, "P7: the journal holds a value")
 		}
+		if len(value) > p.message {
+			p.tooLarge++
+			return ErrTooLarge
+		}
 		at = head + 1
 		s := Stored{Value: value, Revision: at}
 		p.journal[key] = append(h, s)
@@ -456,7 +463,16 @@ func (p *ports) Watch(ctx context.Context) <-chan Change {
 }
 
 func (p *ports) Outcome(_ context.Context, o events.Outcome) error {
-	return p.ports("outcome", func() { p.outcomes[named(o)] = o })
+	return p.write("outcome", ErrUnavailable, func() error {
+		if body, err := events.EncodeOutcome(o); err != nil {
+			return err
+		} else if len(body) > p.message {
+			p.tooLarge++
+			return ErrTooLarge
+		}
+		p.outcomes[named(o)] = o
+		return nil
+	})
 }
 
 func (p *ports) Raise(_ context.Context, e events.Event) error {

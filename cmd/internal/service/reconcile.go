@@ -80,7 +80,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, nc *nats.Conn, policy ro
 	if err != nil {
 		return rotator.Reconciliation{}, fmt.Errorf("opening the journal: %w", err)
 	}
-	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, Publisher(cfg, nc), log)
+	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, outbox{Publisher(cfg, nc)}, log)
 	if err != nil {
 		return rotator.Reconciliation{}, err
 	}

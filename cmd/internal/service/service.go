@@ -80,7 +80,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 		return err
 	}
 	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
-	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
+	if s.Engine, err = engine(cfg, replica, v, platform, store, outbox{Publisher(cfg, s.Conn)}, log); err != nil {
 		return err
 	}
 	if cfg.Intake.Enabled() {
@@ -244,6 +244,20 @@ func Publisher(cfg *config.Config, nc *nats.Conn) *stream.Publisher {
 		p = p.SignWith(cfg.Events.SignFile)
 	}
 	return p
+}
+
+// outbox tells the core what the publisher's errors mean to it.
+type outbox struct{ *stream.Publisher }
+
+var _ rotator.Outbox = outbox{}
+
+// Outcome publishes what became of a rotation.
+func (o outbox) Outcome(ctx context.Context, oc events.Outcome) error {
+	err := o.Publisher.Outcome(ctx, oc)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fmt.Errorf("%w (%w)", err, rotator.ErrTooLarge)
+	}
+	return err
 }
 
 // publishers adds to a list what the configuration trusts already: the rotator itself, which raises events of its own, such as
