@@ -110,6 +110,10 @@ func (e *Engine) Run(ctx context.Context) error {
 				}
 				return errors.New("watching the journal: the watch ended by itself")
 			}
+			if c.Deleted {
+				e.view.deleted(c.Key, c.Revision)
+				continue
+			}
 			e.view.put(c.Key, c.Stored)
 		case <-sweep.C: // hints may be lost; the list is the truth
 			if err := e.reload(ctx); err != nil {
@@ -121,13 +125,20 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// reload reads the list of the journal into the view. What it does not name has been deleted, unless it came meanwhile.
 func (e *Engine) reload(ctx context.Context) error {
+	known := e.view.revisions()
 	all, err := e.Journal.List(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the journal: %w", err)
 	}
 	for key, s := range all {
 		e.view.put(key, s)
+	}
+	for key, revision := range known {
+		if _, there := all[key]; !there {
+			e.view.forget(key, revision)
+		}
 	}
 	return nil
 }
@@ -236,6 +247,43 @@ func (v *view) put(key string, s Stored) {
 	}
 	delete(v.bad, key)
 	v.recs[key] = rec
+}
+
+// deleted notes that a person has deleted a record, and at which revision.
+func (v *view) deleted(key string, revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision <= v.revs[key] {
+		return
+	}
+	delete(v.recs, key)
+	delete(v.bad, key)
+	v.revs[key] = revision
+}
+
+// forget drops a record of which a read has said that it does not exist, unless it is another one by now than the one that was
+// known before the read. An older leader may have said so: the same revision may come back.
+func (v *view) forget(key string, revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision != v.revs[key] {
+		return
+	}
+	delete(v.recs, key)
+	delete(v.bad, key)
+	delete(v.revs, key)
+}
+
+func (v *view) revisions() map[string]uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.revs)
+}
+
+func (v *view) revision(key string) uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.revs[key]
 }
 
 // get returns a copy that the caller may change.

@@ -171,7 +171,8 @@ type Platform interface {
 }
 
 // Journal keeps one record per bundle. Put is a compare-and-swap: it fails with ErrConflict when revision is
-// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader.
+// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader. A key that a person has
+// deleted does not exist: Get fails with ErrNotFound, List leaves it out, Put at revision 0 makes it anew.
 type Journal interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
@@ -189,6 +190,7 @@ type Stored struct {
 type Change struct {
 	Key string
 	Stored
+	Deleted bool // by a person: there is no value any more, and Revision is that of the deletion
 }
 
 // People is what Vault knows of persons. names are everything an event says that a login may be called by.

@@ -395,7 +395,7 @@ func (p *ports) Get(_ context.Context, key string) ([]byte, uint64, error) {
 		return nil, 0, err
 	}
 	h := p.journal[key]
-	if len(h) == 0 {
+	if len(h) == 0 || h[len(h)-1].Value == nil {
 		return nil, 0, ErrNotFound
 	}
 	return h[len(h)-1].Value, h[len(h)-1].Revision, nil
@@ -407,11 +407,11 @@ type journalPort struct{ *ports }
 func (p journalPort) Put(_ context.Context, key string, value []byte, revision uint64) (at uint64, err error) {
 	err = p.write("journal put", ErrUnknown, func() error {
 		h := p.journal[key]
-		var head uint64
+		var head Stored
 		if len(h) > 0 {
-			head = h[len(h)-1].Revision
+			head = h[len(h)-1]
 		}
-		if head != revision {
+		if head.Revision != revision && (head.Value != nil || revision != 0) {
 			return ErrConflict
 		}
 		if strings.Contains(string(value), canary) {
@@ -421,18 +421,35 @@ func (p journalPort) Put(_ context.Context, key string, value []byte, revision u
 			p.tooLarge++
 			return ErrTooLarge
 		}
-		at = head + 1
+		at = head.Revision + 1
 		s := Stored{Value: value, Revision: at}
 		p.journal[key] = append(h, s)
-		for _, ch := range p.watchers {
-			select {
-			case ch <- Change{Key: key, Stored: s}:
-			default: // hints may be lost
-			}
-		}
+		p.hint(Change{Key: key, Stored: s})
 		return nil
 	})
 	return at, err
+}
+
+// hint tells who watches the journal. The caller holds the lock.
+func (w *world) hint(c Change) {
+	for _, ch := range w.watchers {
+		select {
+		case ch <- c:
+		default: // hints may be lost
+		}
+	}
+}
+
+// remove deletes a record, as a person does with a key-value tool.
+func (w *world) remove(key string, hint bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.journal[key]
+	s := Stored{Revision: h[len(h)-1].Revision + 1}
+	w.journal[key] = append(h, s)
+	if hint {
+		w.hint(Change{Key: key, Stored: s, Deleted: true})
+	}
 }
 
 func (p *ports) List(context.Context) (map[string]Stored, error) {
@@ -443,7 +460,9 @@ func (p *ports) List(context.Context) (map[string]Stored, error) {
 	}
 	out := make(map[string]Stored)
 	for key, h := range p.journal {
-		out[key] = h[len(h)-1]
+		if s := h[len(h)-1]; s.Value != nil {
+			out[key] = s
+		}
 	}
 	return out, nil
 }
