@@ -236,10 +236,7 @@ func (v *view) put(key string, s Stored) {
 		return
 	}
 	v.revs[key] = s.Revision
-	rec, err := DecodeRecord(s.Value)
-	if err == nil && rec.Bundle != key {
-		err = fmt.Errorf("%w: it is about bundle %q", ErrBadRecord, rec.Bundle)
-	}
+	rec, err := decodeOf(key, s.Value)
 	if err != nil {
 		delete(v.recs, key)
 		v.bad[key] = fmt.Errorf("bundle %s: %w", key, err)
@@ -247,6 +244,15 @@ func (v *view) put(key string, s Stored) {
 	}
 	delete(v.bad, key)
 	v.recs[key] = rec
+}
+
+// decodeOf reads the record of one bundle.
+func decodeOf(key string, value []byte) (Record, error) {
+	rec, err := DecodeRecord(value)
+	if err == nil && rec.Bundle != key {
+		err = fmt.Errorf("%w: it is about bundle %q", ErrBadRecord, rec.Bundle)
+	}
+	return rec, err
 }
 
 // deleted notes that a person has deleted a record, and at which revision.

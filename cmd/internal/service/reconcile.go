@@ -48,6 +48,11 @@ func (i inventory) Rows(ctx context.Context, host string, kind rotator.Kind) ([]
 	out := make([]rotator.Row, len(rows))
 	for n, r := range rows {
 		out[n] = rotator.Row{Name: r.Path(), Version: r.Version}
+		for _, a := range r.Annotations {
+			if a.Key == rotator.AnnotationKey {
+				out[n].Annotations = append(out[n].Annotations, rotator.Annotation(a))
+			}
+		}
 	}
 	return out, nil
 }
