@@ -127,13 +127,13 @@ func TestClip(t *testing.T) {
 func TestOutcomeOfAnyReceiptFits(t *testing.T) {
 	nasty := strings.Repeat("\"\\<\x01é", 500)
 	r := Receipt{Bundle: "a", Rotation: "r", Result: events.ResultRefused, Kind: events.KindLeak, Reason: nasty}
-	for i := range 5000 {
+	for i := range 2000 {
 		r.Targets = append(r.Targets, TargetState{Ref: Ref{Host: "prod", Kind: Action, Name: fmt.Sprint("n", i)}, Failure: nasty})
 		r.Warnings = append(r.Warnings, fmt.Sprint(i, nasty))
 		r.Refusals = append(r.Refusals, Refusal{Reason: TooLarge, Text: nasty, Remedy: nasty})
-		r.Events = append(r.Events, Waiting{ID: fmt.Sprint(i), Stored: time.Date(2026, 1, 1, 0, 0, 5000-i, 0, time.UTC)})
+		r.Events = append(r.Events, Waiting{ID: fmt.Sprint(i), Stored: time.Date(2026, 1, 1, 0, 0, 2000-i, 0, time.UTC)})
 	}
-	earliest := r.Events[4999].Stored
+	earliest := r.Events[1999].Stored
 	sealed, err := r.fit().seal(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -92,6 +92,10 @@ func (e *Engine) candidate(ctx context.Context, c *cursor) (secret.Set, Generati
 		gen.Handles = union(gen.Handles, m.Handles)
 		if !m.Expires.IsZero() {
 			gen.RenewAt = earliest(gen.RenewAt, e.Now().Add(m.Expires.Sub(e.Now())/2))
+			if len(m.Handles) == 0 {
+				gen.Expires = earliest(gen.Expires, m.Expires)
+				gen.Ends = gen.Expires
+			}
 		}
 		for field, key := range cr.Keys {
 			v, ok := m.Fields[field]
@@ -178,7 +182,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (e *Engine) stage(ctx context.Context, c *cursor, candidate secret.Set, gen Generation) (int, error) {
 	rec := c.record()
 	minted := c.bundle.mintedKeys()
-	next := Snapshot{Version: c.run.base.Version, Set: candidate, Marker: Marker{Rotation: rec.Rotation.ID, Epoch: rec.Epoch, Handles: gen.Handles}}
+	next := Snapshot{Version: c.run.base.Version, Set: candidate, Marker: Marker{Rotation: rec.Rotation.ID, Epoch: rec.Epoch, Handles: gen.Handles, Expires: gen.Expires}}
 	for range 5 {
 		if err := c.held(); err != nil {
 			return 0, err

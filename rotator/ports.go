@@ -43,10 +43,11 @@ type Handle struct {
 
 // A Marker is kept inside the bundle's data under a reserved key: the fact of the commit, atomic with the values.
 type Marker struct {
-	Rotation string   `json:"rotation,omitempty"`
-	Epoch    uint64   `json:"epoch,omitempty"`
-	Handles  []Handle `json:"handles,omitempty"` // of the generation whose values stand beside it
-	Fence    uint64   `json:"fence,omitempty"`   // epoch that fenced off a predecessor
+	Rotation string    `json:"rotation,omitempty"`
+	Epoch    uint64    `json:"epoch,omitempty"`
+	Handles  []Handle  `json:"handles,omitempty"` // of the generation whose values stand beside it
+	Expires  time.Time `json:"expires,omitzero"`  // of what among these values no handle can renew
+	Fence    uint64    `json:"fence,omitempty"`   // epoch that fenced off a predecessor
 }
 
 // A Snapshot is one version of a bundle's secret.

@@ -88,8 +88,9 @@ type Generation struct {
 	Handles  []Handle  `json:"handles,omitempty"`
 	Minted   time.Time `json:"minted,omitzero"`
 	RenewAt  time.Time `json:"renew_at,omitzero"`
-	Ends     time.Time `json:"ends,omitzero"` // no renewal helps beyond this
-	Warned   bool      `json:"warned,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"` // of the first part that Vault cannot renew for want of a handle: a certificate
+	Ends     time.Time `json:"ends,omitzero"`    // no renewal helps beyond this
+	Raised   time.Time `json:"raised,omitzero"`  // when its end was last raised
 }
 
 // Waiting is an event that asks for a rotation.

@@ -39,7 +39,7 @@ func (e *Engine) stageBack(ctx context.Context, c *cursor) *pause {
 		if err := c.held(); err != nil {
 			return &pause{until: e.Now(), why: err}
 		}
-		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: base.Set, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles}})
+		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: base.Set, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles, Expires: rot.Old.Expires}})
 		if err != nil {
 			return e.retry(c, err) // look again: the answer may have been lost
 		}

@@ -41,7 +41,8 @@ type world struct {
 	outage   map[string]error // what a call answers while its system is away
 	violated []string
 	fault    func(n int, point string) fault
-	message  int // largest that the stream takes
+	expiring time.Duration // how long a minted credential lasts that no handle can renew
+	message  int           // largest that the stream takes
 	tooLarge int
 }
 
@@ -193,7 +194,9 @@ func (p *ports) write(point string, unknown error, do func() error) error {
 		return fmt.Errorf("injected at %s: %w", point, unknown)
 	}
 	err := do()
-	p.referee(point)
+	if err == nil { // otherwise nothing has changed
+		p.referee(point)
+	}
 	switch {
 	case f == dieAfter:
 		p.die()
@@ -260,6 +263,9 @@ func (p *ports) Mint(_ context.Context, a Anchor, m Mint) (out Minted, err error
 		v := secret.FromText(fmt.Sprintf("%s-%d", canary, p.minted))
 		p.creds[text(v)] = &credState{alive: true, rotation: m.Rotation, anchor: a.Accessor}
 		out = Minted{Fields: secret.Set{"password": v}, Handles: []Handle{{Kind: "lease", ID: a.Accessor + "/lease"}}}
+		if p.expiring > 0 {
+			out.Handles, out.Expires = nil, time.Now().Add(p.expiring)
+		}
 		return nil
 	})
 	return out, err
