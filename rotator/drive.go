@@ -44,6 +44,10 @@ func (e *Engine) drive(ctx context.Context, name string) {
 			e.giveBack(ctx, c, pause{until: e.Now()})
 			return
 		}
+		if e.ClockError() != nil { // no moment of this clock may get into the record
+			e.giveBack(ctx, c, pause{})
+			return
+		}
 		rec := c.record()
 		if rec.Owner == "" {
 			return // given back with the last move

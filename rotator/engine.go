@@ -39,7 +39,11 @@ type Config struct {
 	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
+	Clock     Clock // may be nil: then clocks are not compared
 }
+
+// A Clock tells how far this machine's clock is ahead of the journal's.
+type Clock func(ctx context.Context) (time.Duration, error)
 
 // An Engine takes events into the journal and works the journal off.
 type Engine struct {
@@ -49,6 +53,7 @@ type Engine struct {
 	lanes    *lanes
 	wake     chan struct{}
 	strange  chan strange
+	clock    clock
 }
 
 // New checks the configuration and returns an Engine that has not started.
@@ -90,6 +95,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.lanes.open(e.Parallel)
 	defer e.lanes.close()
+	e.measure(ctx)
+	if e.Clock != nil {
+		workers.Go(func() { e.measureLoop(ctx) })
+	}
+	workers.Go(func() { e.watch(ctx) })
 	sweep := time.NewTicker(e.Lease)
 	defer sweep.Stop()
 	for {

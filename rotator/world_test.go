@@ -33,6 +33,7 @@ type world struct {
 	watchers []chan Change
 	outcomes map[string]events.Outcome
 	raised   []events.Event
+	told     []events.Outcome // in order, alarms that are told again included
 
 	minted   int
 	writes   []string // every external write, in order
@@ -496,6 +497,7 @@ func (p *ports) Outcome(_ context.Context, o events.Outcome) error {
 			return ErrTooLarge
 		}
 		p.outcomes[named(o)] = o
+		p.told = append(p.told, o)
 		return nil
 	})
 }

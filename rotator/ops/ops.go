@@ -3,7 +3,7 @@
 //
 //	/         the status page: every bundle at a glance
 //	/healthz  200 while the process works
-//	/readyz   200 when NATS and Vault can be used, otherwise 503 with the reason
+//	/readyz   200 when NATS and Vault can be used and the clock is right, otherwise 503 with the reason
 //	/metrics  Prometheus text
 //
 // Everything is derived from the journal's records at the moment of the request; there is no second book-keeping that
@@ -30,13 +30,15 @@ import (
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
-// Config is what a Server shows. Every member is required.
+// Config is what a Server shows. Every member is required, unless it says otherwise.
 type Config struct {
 	Listen   string // host:port; port 0 picks one
 	Version  string
 	Records  func() map[string]rotator.Record
 	Compared func() *rotator.Compared // the last comparison with Vault and the hosts; nil: none yet
 	Ready    func(context.Context) error
+	Overdue  func() int           // leaks that are late; may be nil
+	Clock    func() time.Duration // how far this machine's clock is ahead; may be nil
 }
 
 // A Server answers on one listener.
@@ -90,6 +92,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) handler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(s.cfg))
+	reg.MustRegister(watchdog(s.cfg.Overdue, s.cfg.Clock)...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

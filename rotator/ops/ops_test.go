@@ -31,7 +31,7 @@ func compared() *rotator.Compared {
 func get(t *testing.T, path string, ready error) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Ready: func(context.Context) error { return ready }})
+	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Overdue: func() int { return 2 }, Clock: func() time.Duration { return 1500 * time.Millisecond }, Ready: func(context.Context) error { return ready }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,6 +77,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_bundle_state{bundle="checkout",state="idle"} 1`, `rotator_bundle_state{bundle="<b>odd",state="quarantined"} 1`, `rotator_bundle_generation{bundle="checkout"} 2`,
 		`rotator_last_rotation_exposure_seconds{bundle="checkout",until="updated"} 2`, `rotator_last_rotation_exposure_seconds{bundle="checkout",until="dead"} 5`, `rotator_info{version="v1"} 1`,
 		`rotator_bundle_orphans{bundle="checkout"} 1`, `rotator_bundle_orphans{bundle="gone"} 3`, `rotator_bundle_drifted_targets{bundle="checkout"} 2`, `rotator_bundle_drifted_targets{bundle="<b>odd"} 0`,
+		`rotator_leaks_overdue 2`, `rotator_clock_offset_seconds 1.5`,
 		`rotator_comparison_unchecked 4`, `rotator_comparison_timestamp_seconds 1.7672256e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {

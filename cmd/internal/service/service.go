@@ -89,7 +89,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 		}
 	}
 	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready})
+		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready, Overdue: s.Engine.Overdue, Clock: s.Engine.ClockOffset})
 	}
 	return err
 }
@@ -98,7 +98,7 @@ func engine(cfg *config.Config, replica string, v *vault, platform hosts, store 
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
 		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
-		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
+		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile, Clock: store.Clock,
 	})
 }
 
@@ -111,6 +111,9 @@ func home(cfg *config.Config) rotator.Home {
 func (s *Service) ready(ctx context.Context) error {
 	if s.Conn.Status() != nats.CONNECTED {
 		return errors.New("NATS is not connected")
+	}
+	if err := s.Engine.ClockError(); err != nil {
+		return err
 	}
 	return s.vault.Ready(ctx)
 }
