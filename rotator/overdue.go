@@ -209,6 +209,9 @@ func (e *Engine) containHeld(ctx context.Context, bundle string) error {
 
 // Overdue counts the leaks whose credential should be dead by now and may be alive.
 func (e *Engine) Overdue() (n int) {
+	if e.ClockError() != nil {
+		return 0
+	}
 	for _, a := range lookout(e.Records(), e.Bundles, e.Now()) {
 		n += a.leaks
 	}
