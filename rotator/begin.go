@@ -1,7 +1,6 @@
 package rotator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,11 +93,11 @@ func needsAnchor(b Bundle) bool {
 // oldGeneration is what this rotation will revoke: what the journal and the marker beside the values name. When
 // somebody else wrote the newest version, the values themselves are followed to their handles as well.
 func (e *Engine) oldGeneration(ctx context.Context, c *cursor, base Snapshot) (Generation, error) {
-	g := Generation{Rotation: base.Marker.Rotation, Version: base.Version, Handles: base.Marker.Handles}
+	g := Generation{Rotation: base.Marker.Rotation, Version: base.Version, Handles: base.Marker.Handles, Expires: base.Marker.Expires, Ends: base.Marker.Expires}
 	if live := c.record().Live; live != nil {
 		g.Handles = union(g.Handles, live.Handles)
-		if live.Version == base.Version && len(g.Handles) > 0 {
-			g.Rotation, g.Minted, g.RenewAt, g.Ends = live.Rotation, live.Minted, live.RenewAt, live.Ends
+		if live.Version == base.Version && (len(g.Handles) > 0 || !g.Expires.IsZero()) {
+			g.Rotation, g.Minted, g.RenewAt, g.Ends, g.Raised = live.Rotation, live.Minted, live.RenewAt, live.Ends, live.Raised
 			return g, nil
 		}
 	}
@@ -248,8 +247,7 @@ func (e *Engine) insist(ctx context.Context, c *cursor, why *RefusedError) *paus
 	rec := c.record()
 	rot := rec.Rotation
 	rule := c.bundle.Policy.Rule(rot.Kind)
-	patience := cmp.Or(rule.ContainWithin, DefaultPatience)
-	if rule.AfterFailure != Contain && e.Now().After(rot.deadline(patience, rot.Started)) {
+	if rule.AfterFailure != Contain && e.Now().After(rot.deadline(rule.patience(), rot.Started)) {
 		return e.quarantine(ctx, c, why.Error())
 	}
 	if !rot.Alarmed {

@@ -60,7 +60,10 @@ func (e *Engine) claim(ctx context.Context, name string) (*cursor, error) {
 		r.take(e.Replica, now, e.Lease)
 	})
 	if errors.Is(err, ErrConflict) {
-		return nil, e.refresh(ctx, name)
+		if err = e.refresh(ctx, name); errors.Is(err, ErrNotFound) {
+			err = nil // somebody has deleted it: nothing is due
+		}
+		return nil, err
 	}
 	return c, err
 }
@@ -108,9 +111,13 @@ func rotationID(bundle string, epoch uint64, now time.Time) string {
 	return fmt.Sprintf("%s-%s-%d", bundle, now.UTC().Format("20060102T150405"), epoch)
 }
 
-// refresh reads the newest revision into the view.
+// refresh reads the newest revision into the view. With ErrNotFound the view knows none any more.
 func (e *Engine) refresh(ctx context.Context, name string) error {
+	known := e.view.revision(name)
 	value, rev, err := e.Journal.Get(ctx, name)
+	if errors.Is(err, ErrNotFound) {
+		e.view.forget(name, known)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the journal record of %s: %w", name, err)
 	}
@@ -144,6 +151,9 @@ func (c *cursor) move(ctx context.Context, change func(*Record)) error {
 
 func (c *cursor) reread(ctx context.Context) error {
 	value, rev, err := c.e.Journal.Get(ctx, c.bundle.Name)
+	if errors.Is(err, ErrNotFound) {
+		return errLost // somebody has deleted it, and the claim with it
+	}
 	if err != nil {
 		return fmt.Errorf("reading the journal record of %s: %w", c.bundle.Name, err)
 	}
@@ -163,6 +173,7 @@ func (c *cursor) write(ctx context.Context, change func(*Record)) error {
 	next := c.rec.clone()
 	next.LeaseUntil = c.e.Now().Add(c.e.Lease)
 	change(&next)
+	next.trim()
 	if !slices.Contains(moves(c.rec.State), next.State) {
 		return fmt.Errorf("%w: %s from %s to %s", errIllegal, c.rec.Bundle, c.rec.State, next.State)
 	}

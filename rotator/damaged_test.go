@@ -60,13 +60,8 @@ func TestUnreadableRecordHoldsOnlyItsBundle(t *testing.T) {
 				if n := w.outcomesOf(events.ResultQuarantined); n != tc.alarms {
 					t.Errorf("%d alarms, want %d", n, tc.alarms)
 				}
-				w.mu.Lock() // an operator deletes it
-				delete(w.journal, "b4")
-				w.mu.Unlock()
-				p.view.put("b4", Stored{Value: mustEncode(Record{Bundle: "b4", State: Idle}), Revision: 2})
-				w.mu.Lock()
-				w.journal["b4"] = []Stored{{Value: mustEncode(Record{Bundle: "b4", State: Idle}), Revision: 2}}
-				w.mu.Unlock()
+				w.remove("b4", name != "half") // an operator deletes it; where the hint is lost, the next list tells
+				time.Sleep(time.Minute)
 				if err := p.Accept(t.Context(), departure("e1"), time.Now()); err != nil {
 					t.Fatal(err)
 				}
@@ -80,4 +75,45 @@ func TestUnreadableRecordHoldsOnlyItsBundle(t *testing.T) {
 	}
 }
 
-func mustEncode(r Record) []byte { return must(r.Encode()) }
+// TestHealthyRecordIsDeleted: the next event makes a new one, also when nobody was told; a rotation in hand is given up, and
+// its bundle can be rotated again.
+func TestHealthyRecordIsDeleted(t *testing.T) {
+	for _, hint := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			b := w.shop("checkout", 2)
+			b.Policy = Policy{events.KindOffboarding: {Overlap: time.Hour, AfterFailure: Rollback}}
+			p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+			defer p.end()
+			for i := range 3 {
+				if err := p.Accept(t.Context(), leak(fmt.Sprint("e", i), "checkout"), time.Now()); err != nil {
+					t.Fatalf("hint %v, event %d: %v", hint, i, err)
+				}
+				if !w.settled(time.Hour) || w.record(t, "checkout").Generation != 1 {
+					t.Fatalf("hint %v, event %d: %+v", hint, i, w.record(t, "checkout"))
+				}
+				w.check(t)
+				w.remove("checkout", hint)
+				synctest.Wait()
+			}
+			if err := p.Accept(t.Context(), departure("d"), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if rec := w.record(t, "checkout"); rec.State != Draining {
+				t.Fatalf("%+v", rec)
+			}
+			w.remove("checkout", hint)
+			time.Sleep(2 * time.Hour)
+			if _, known := p.Records()["checkout"]; known {
+				t.Error("a deleted record is still known")
+			}
+			if err := p.Accept(t.Context(), leak("last", "checkout"), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if !w.settled(time.Hour) || w.record(t, "checkout").Generation != 1 {
+				t.Errorf("after the rotation was deleted: %+v", w.record(t, "checkout"))
+			}
+		})
+	}
+}

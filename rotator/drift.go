@@ -12,8 +12,9 @@ import (
 
 // A Row is one line of a host's list.
 type Row struct {
-	Name    string // "name" or "package/name"
-	Version string
+	Name        string // "name" or "package/name"
+	Version     string
+	Annotations []Annotation // the rotator's, at least
 }
 
 // A Drift is a target that does not hold its bundle's live version any more.
@@ -24,39 +25,49 @@ type Drift struct {
 	Applied bool   `json:"applied,omitempty"` // applying it again has been journalled
 }
 
-// rows reads each list that is needed once.
-func (e *Engine) rows(ctx context.Context, records map[string]Record) (map[Ref]string, error) {
+// rows reads each list that is needed once. A host of which one cannot be read is away as a whole: packages and their actions
+// are compared together.
+func (e *Engine) rows(ctx context.Context, records map[string]Record, out *Reconciliation) (rows map[Ref]Row, away map[string]error) {
 	type list struct {
 		host string
 		kind Kind
 	}
 	done := make(map[list]bool)
-	out := make(map[Ref]string)
+	rows, away = make(map[Ref]Row), make(map[string]error)
 	for name, rec := range records {
 		if rec.State != Idle || rec.Last() == nil {
 			continue
 		}
 		for _, t := range e.Bundles[name].Targets {
 			l := list{t.Host, t.Kind}
-			if done[l] {
+			if done[l] || away[l.host] != nil {
 				continue
 			}
-			rows, err := e.Inventory.Rows(ctx, l.host, l.kind)
+			read, err := e.Inventory.Rows(ctx, l.host, l.kind)
 			if err != nil {
-				return nil, fmt.Errorf("listing the %ss of host %s: %w", l.kind, l.host, err)
+				away[l.host] = fmt.Errorf("listing the %ss of host %s: %w", l.kind, l.host, err)
+				out.Unchecked = append(out.Unchecked, Unchecked{What: "targets on host " + l.host, Why: err.Error(), Remedy: awayRemedy})
+				continue
 			}
-			for _, r := range rows {
-				out[Ref{Host: l.host, Kind: l.kind, Name: r.Name}] = r.Version
+			for _, r := range read {
+				rows[Ref{Host: l.host, Kind: l.kind, Name: r.Name}] = r
 			}
 			done[l] = true
 		}
 	}
-	return out, nil
+	return rows, away
 }
 
-// drifts finds targets of one idle bundle that were overwritten. A version that is still that of our PUT needs no look;
-// the others are read and compared by value, because a deploy that changes nothing is no drift.
-func (e *Engine) drifts(ctx context.Context, b Bundle, rec Record, versions map[Ref]string) ([]Drift, error) {
+// without is the bundle without its targets on hosts that are away.
+func (b Bundle) without(away map[string]error) Bundle {
+	b.Targets = slices.DeleteFunc(slices.Clone(b.Targets), func(t Target) bool { return away[t.Host] != nil })
+	return b
+}
+
+// drifts finds targets of one idle bundle that were overwritten. One whose row still shows the version of our PUT and our
+// annotation needs no look - the version alone does not do, for an action that was deleted counts from the beginning; the
+// others are read and compared by value, because a deploy that changes nothing is no drift.
+func (e *Engine) drifts(ctx context.Context, b Bundle, rec Record, rows map[Ref]Row) ([]Drift, error) {
 	last := rec.Last()
 	if rec.State != Idle || last == nil || rec.Live == nil {
 		return nil, nil
@@ -64,11 +75,12 @@ func (e *Engine) drifts(ctx context.Context, b Bundle, rec Record, versions map[
 	var out []Drift
 	suspects := make(map[Ref]bool)
 	for _, t := range b.Targets {
-		version, exists := versions[t.Ref]
+		row, exists := rows[t.Ref]
+		ours := func(s TargetState) bool { return s.Ref == t.Ref && s.After == row.Version }
 		switch {
 		case !exists:
 			out = append(out, Drift{Bundle: b.Name, Target: t.Ref, Text: "it does not exist any more; deploy it, or take it out of the bundle's targets"})
-		case !slices.ContainsFunc(last.Targets, func(s TargetState) bool { return s.Ref == t.Ref && s.After == version }):
+		case !slices.ContainsFunc(last.Targets, ours) || stamps(row.Annotations)[b.Name].Version != rec.Live.Version:
 			suspects[t.Ref] = true
 		}
 	}

@@ -44,6 +44,10 @@ func (e *Engine) drive(ctx context.Context, name string) {
 			e.giveBack(ctx, c, pause{until: e.Now()})
 			return
 		}
+		if e.ClockError() != nil { // no moment of this clock may get into the record
+			e.giveBack(ctx, c, pause{})
+			return
+		}
 		rec := c.record()
 		if rec.Owner == "" {
 			return // given back with the last move
@@ -59,6 +63,9 @@ func (e *Engine) drive(ctx context.Context, name string) {
 		}
 		if errors.Is(p.why, errLost) || context.Cause(stepCtx) != nil {
 			return
+		}
+		if errors.Is(p.why, ErrTooLarge) {
+			p.until = e.outgrown(stepCtx, name, rec.Rotation.ID, p.why)
 		}
 		if p.why != nil {
 			if p = e.late(stepCtx, c, p); p == nil {

@@ -39,7 +39,11 @@ type Config struct {
 	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
+	Clock     Clock // may be nil: then clocks are not compared
 }
+
+// A Clock tells how far this machine's clock is ahead of the journal's.
+type Clock func(ctx context.Context) (time.Duration, error)
 
 // An Engine takes events into the journal and works the journal off.
 type Engine struct {
@@ -49,6 +53,7 @@ type Engine struct {
 	lanes    *lanes
 	wake     chan struct{}
 	strange  chan strange
+	clock    clock
 }
 
 // New checks the configuration and returns an Engine that has not started.
@@ -90,6 +95,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.lanes.open(e.Parallel)
 	defer e.lanes.close()
+	e.measure(ctx)
+	if e.Clock != nil {
+		workers.Go(func() { e.measureLoop(ctx) })
+	}
+	workers.Go(func() { e.watch(ctx) })
 	sweep := time.NewTicker(e.Lease)
 	defer sweep.Stop()
 	for {
@@ -110,6 +120,10 @@ func (e *Engine) Run(ctx context.Context) error {
 				}
 				return errors.New("watching the journal: the watch ended by itself")
 			}
+			if c.Deleted {
+				e.view.deleted(c.Key, c.Revision)
+				continue
+			}
 			e.view.put(c.Key, c.Stored)
 		case <-sweep.C: // hints may be lost; the list is the truth
 			if err := e.reload(ctx); err != nil {
@@ -121,13 +135,20 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// reload reads the list of the journal into the view. What it does not name has been deleted, unless it came meanwhile.
 func (e *Engine) reload(ctx context.Context) error {
+	known := e.view.revisions()
 	all, err := e.Journal.List(ctx)
 	if err != nil {
 		return fmt.Errorf("listing the journal: %w", err)
 	}
 	for key, s := range all {
 		e.view.put(key, s)
+	}
+	for key, revision := range known {
+		if _, there := all[key]; !there {
+			e.view.forget(key, revision)
+		}
 	}
 	return nil
 }
@@ -225,10 +246,7 @@ func (v *view) put(key string, s Stored) {
 		return
 	}
 	v.revs[key] = s.Revision
-	rec, err := DecodeRecord(s.Value)
-	if err == nil && rec.Bundle != key {
-		err = fmt.Errorf("%w: it is about bundle %q", ErrBadRecord, rec.Bundle)
-	}
+	rec, err := decodeOf(key, s.Value)
 	if err != nil {
 		delete(v.recs, key)
 		v.bad[key] = fmt.Errorf("bundle %s: %w", key, err)
@@ -236,6 +254,52 @@ func (v *view) put(key string, s Stored) {
 	}
 	delete(v.bad, key)
 	v.recs[key] = rec
+}
+
+// decodeOf reads the record of one bundle.
+func decodeOf(key string, value []byte) (Record, error) {
+	rec, err := DecodeRecord(value)
+	if err == nil && rec.Bundle != key {
+		err = fmt.Errorf("%w: it is about bundle %q", ErrBadRecord, rec.Bundle)
+	}
+	return rec, err
+}
+
+// deleted notes that a person has deleted a record, and at which revision.
+func (v *view) deleted(key string, revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision <= v.revs[key] {
+		return
+	}
+	delete(v.recs, key)
+	delete(v.bad, key)
+	v.revs[key] = revision
+}
+
+// forget drops a record of which a read has said that it does not exist, unless it is another one by now than the one that was
+// known before the read. An older leader may have said so: the same revision may come back.
+func (v *view) forget(key string, revision uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if revision != v.revs[key] {
+		return
+	}
+	delete(v.recs, key)
+	delete(v.bad, key)
+	delete(v.revs, key)
+}
+
+func (v *view) revisions() map[string]uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.revs)
+}
+
+func (v *view) revision(key string) uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.revs[key]
 }
 
 // get returns a copy that the caller may change.

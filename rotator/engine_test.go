@@ -55,6 +55,9 @@ func (w *world) settled(limit time.Duration) bool {
 		w.mu.Lock()
 		idle := true
 		for _, h := range w.journal {
+			if h[len(h)-1].Value == nil {
+				continue
+			}
 			rec, err := DecodeRecord(h[len(h)-1].Value)
 			idle = idle && err == nil && (rec.State == Idle && len(rec.Queue) == 0 || rec.State == Quarantined)
 		}

@@ -23,10 +23,14 @@ func (e *Engine) finish(ctx context.Context, c *cursor, receipt Receipt) *pause 
 	receipt.Finished = e.Now()
 	var failed error
 	err := c.move(ctx, func(r *Record) {
+		if r.Rotation.Final != nil { // written already; only the answer was lost
+			return
+		}
 		receipt.Events, receipt.Kind = r.Rotation.Events, r.Rotation.Kind
 		var sealed Receipt
-		if sealed, failed = receipt.seal(r.Last()); failed == nil {
+		if sealed, failed = receipt.fit().seal(r.Last()); failed == nil {
 			r.Rotation.Final = &sealed
+			r.Rotation.Targets, r.Rotation.Events = nil, nil // the receipt has them
 		}
 	})
 	if failed != nil {

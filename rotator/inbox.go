@@ -76,6 +76,9 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 			unread = errors.Join(unread, err)
 			continue
 		}
+		if errors.Is(err, ErrTooLarge) {
+			e.outgrown(ctx, h.Bundle, "", err)
+		}
 		if err != nil {
 			return fmt.Errorf("journalling the event for bundle %s: %w", h.Bundle, err)
 		}

@@ -8,6 +8,7 @@ type lanes struct {
 	mu     sync.Mutex
 	size   int // zero while Run is not running
 	used   int
+	barred bool            // by a clock that is wrong
 	booked map[string]bool // claimed together with their event: a worker is about to start
 }
 
@@ -23,8 +24,18 @@ func (l *lanes) close() {
 	l.size = 0
 }
 
+// shut keeps anything from being begun, or no more.
+func (l *lanes) shut(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.barred = yes
+}
+
 // room reports whether one more may start. The caller holds the lock.
 func (l *lanes) room(urgent bool) bool {
+	if l.barred {
+		return false
+	}
 	size := l.size
 	if urgent && size > 0 {
 		size += max(size/4, 1)

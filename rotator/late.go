@@ -19,10 +19,7 @@ func (e *Engine) late(ctx context.Context, c *cursor, p *pause) *pause {
 	now := e.Now()
 	kind, since := rec.urgency(now)
 	rule := c.bundle.Policy.Rule(kind)
-	patience := rule.ContainWithin
-	if patience == 0 {
-		patience = DefaultPatience
-	}
+	patience := rule.patience()
 	overdue := now.After(since.Add(patience))
 	if overdue && kind == events.KindLeak && rot.containable(rec.State) && rule.AfterFailure == Contain {
 		return e.decideContain(ctx, c, p)
@@ -101,7 +98,7 @@ func (rot *Rotation) since() time.Time {
 	return first
 }
 
-// since is when an event could first have been worked on.
+// since is the moment from which an event asks for a rotation: one that had to be approved, or to wait for its date, does so later.
 func (w Waiting) since() time.Time {
 	at := later(w.Stored, w.NotBefore)
 	if w.Approval != nil {

@@ -53,10 +53,7 @@ func (e *Engine) stageFailed(c *cursor, why error) *pause {
 // staged journals that the new version stands in Vault.
 func (e *Engine) staged(ctx context.Context, c *cursor, gen Generation, fresh bool) *pause {
 	rule := c.bundle.Policy.Rule(c.record().Rotation.Kind)
-	patience := rule.ContainWithin
-	if patience == 0 {
-		patience = DefaultPatience
-	}
+	patience := rule.patience()
 	err := c.move(ctx, func(r *Record) {
 		r.State = Applying
 		r.Rotation.New = gen
@@ -101,6 +98,10 @@ func (e *Engine) candidate(ctx context.Context, c *cursor) (secret.Set, Generati
 		gen.Handles = union(gen.Handles, m.Handles)
 		if !m.Expires.IsZero() {
 			gen.RenewAt = earliest(gen.RenewAt, e.Now().Add(m.Expires.Sub(e.Now())/2))
+			if len(m.Handles) == 0 {
+				gen.Expires = earliest(gen.Expires, m.Expires)
+				gen.Ends = gen.Expires
+			}
 		}
 		for field, key := range cr.Keys {
 			v, ok := m.Fields[field]
@@ -187,7 +188,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 func (e *Engine) stage(ctx context.Context, c *cursor, candidate secret.Set, gen Generation) (int, error) {
 	rec := c.record()
 	minted := c.bundle.mintedKeys()
-	next := Snapshot{Version: c.run.base.Version, Set: candidate, Marker: Marker{Rotation: rec.Rotation.ID, Epoch: rec.Epoch, Handles: gen.Handles}}
+	next := Snapshot{Version: c.run.base.Version, Set: candidate, Marker: Marker{Rotation: rec.Rotation.ID, Epoch: rec.Epoch, Handles: gen.Handles, Expires: gen.Expires}}
 	lost := false
 	for range 5 {
 		if err := c.held(); err != nil {

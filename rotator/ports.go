@@ -28,6 +28,8 @@ var (
 	ErrRejected = errors.New("credential is not accepted")
 	// ErrNotGone means a revocation did not take effect yet.
 	ErrNotGone = errors.New("not revoked yet")
+	// ErrTooLarge means that a message does not fit into NATS: it was not written, and the same one never will be.
+	ErrTooLarge = errors.New("too large for NATS")
 	// ErrIrrevocable comes together with ErrNotGone: Vault has given up, and somebody has to look.
 	ErrIrrevocable = errors.New("cannot be revoked by Vault")
 )
@@ -41,10 +43,11 @@ type Handle struct {
 
 // A Marker is kept inside the bundle's data under a reserved key: the fact of the commit, atomic with the values.
 type Marker struct {
-	Rotation string   `json:"rotation,omitempty"`
-	Epoch    uint64   `json:"epoch,omitempty"`
-	Handles  []Handle `json:"handles,omitempty"` // of the generation whose values stand beside it
-	Fence    uint64   `json:"fence,omitempty"`   // epoch that fenced off a predecessor
+	Rotation string    `json:"rotation,omitempty"`
+	Epoch    uint64    `json:"epoch,omitempty"`
+	Handles  []Handle  `json:"handles,omitempty"` // of the generation whose values stand beside it
+	Expires  time.Time `json:"expires,omitzero"`  // of what among these values no handle can renew
+	Fence    uint64    `json:"fence,omitempty"`   // epoch that fenced off a predecessor
 }
 
 // A Snapshot is one version of a bundle's secret.
@@ -169,7 +172,8 @@ type Platform interface {
 }
 
 // Journal keeps one record per bundle. Put is a compare-and-swap: it fails with ErrConflict when revision is
-// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader.
+// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader. A key that a person has
+// deleted does not exist: Get fails with ErrNotFound, List leaves it out, Put at revision 0 makes it anew.
 type Journal interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
@@ -187,6 +191,7 @@ type Stored struct {
 type Change struct {
 	Key string
 	Stored
+	Deleted bool // by a person: there is no value any more, and Revision is that of the deletion
 }
 
 // People is what Vault knows of persons. names are everything an event says that a login may be called by.

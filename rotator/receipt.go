@@ -32,7 +32,7 @@ type Receipt struct {
 	Finished    time.Time            `json:"finished"`
 
 	Hash      string `json:"hash,omitempty"`      // hex SHA-256 of Text
-	Shortened bool   `json:"shortened,omitempty"` // the journal has dropped the targets of this old receipt; the stream has them
+	Shortened bool   `json:"shortened,omitempty"` // the journal has dropped what this old receipt lists; the stream has it
 }
 
 // Text is what Hash is over: the receipt as JSON, without the hash.
@@ -85,8 +85,11 @@ func (r Receipt) Exposure() map[string]time.Duration {
 	return out
 }
 
-// Outcome is the receipt as it is published.
+// Outcome is the receipt as it is published. One that is not sealed is of an alarm.
 func (r Receipt) Outcome(bundle string) events.Outcome {
+	if r.Hash == "" {
+		r = r.fit()
+	}
 	o := events.Outcome{
 		Rotation: r.Rotation, Bundle: bundle, Result: r.Result, Kind: r.Kind, KVVersionFrom: r.VersionFrom, KVVersionTo: r.VersionTo,
 		Started: r.Steps["claimed"], Finished: r.Finished, Revoked: r.Steps["revoked"], ProvenDead: r.Steps["proven-dead"],
@@ -122,7 +125,7 @@ func (r Receipt) Outcome(bundle string) events.Outcome {
 func (r *Record) remember(receipt Receipt) {
 	for i := range r.History {
 		if len(r.History[i].Targets) > keptTargets {
-			r.History[i].Targets, r.History[i].Shortened = nil, true
+			r.History[i].shorten()
 		}
 	}
 	r.History = append(r.History, receipt)

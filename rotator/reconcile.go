@@ -93,35 +93,27 @@ func (e *Engine) turn(ctx context.Context) (mine bool, wait time.Duration, err e
 }
 
 // Reconcile compares Vault and the hosts with the journal once, and does what the policy says: it revokes orphans and
-// applies drifted targets again, or raises them. Irrevocable leases are always raised.
+// applies drifted targets again, or raises them. Irrevocable leases are always raised. A part that cannot be looked at, or
+// a bundle whose record cannot be read, is Unchecked; the rest is done, raised and kept all the same, and the error says
+// what was away.
 func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliation, error) {
 	out := Reconciliation{At: e.Now(), Orphans: []Stray{}, Revoked: []Stray{}, Drifted: []Drift{}, Unchecked: []Unchecked{}}
 	stored, err := e.Journal.List(ctx)
 	if err != nil {
-		return out, fmt.Errorf("listing the journal: %w", err)
+		return Reconciliation{}, fmt.Errorf("listing the journal: %w", err)
 	}
-	records := make(map[string]Record)
-	for key, s := range stored {
-		rec, err := DecodeRecord(s.Value)
-		if err == nil && !Housekeeping(key) {
-			records[key] = rec
-		} else if err != nil { // what it owns is not known, so nothing can be called an orphan
-			return out, fmt.Errorf("comparing with the journal: bundle %s: %w", key, err)
-		}
-	}
-	if err := e.orphans(ctx, policy, records, &out); err != nil {
-		return out, err
-	}
-	versions, err := e.rows(ctx, records)
-	if err != nil {
-		return out, err
-	}
+	records, unread := readable(stored, &out)
+	failed := e.orphans(ctx, policy, records, unread, &out)
+	rows, away := e.rows(ctx, records, &out)
+	failed = errors.Join(failed, errors.Join(slices.Collect(maps.Values(away))...))
 	for _, name := range slices.Sorted(maps.Keys(e.Bundles)) {
-		found, err := e.drifts(ctx, e.Bundles[name], records[name], versions)
+		found, err := e.drifts(ctx, e.Bundles[name].without(away), records[name], rows)
 		if err != nil {
-			return out, fmt.Errorf("looking for drift of %s: %w", name, err)
+			err = fmt.Errorf("looking for drift of %s: %w", name, err)
+			failed = errors.Join(failed, err)
+			out.Unchecked = append(out.Unchecked, Unchecked{What: "targets of " + name, Why: err.Error(), Remedy: awayRemedy})
 		}
-		if policy.Apply && len(found) > 0 && slices.ContainsFunc(found, func(d Drift) bool { return versions[d.Target] != "" }) {
+		if policy.Apply && slices.ContainsFunc(found, func(d Drift) bool { return rows[d.Target].Version != "" }) {
 			if err := e.reapply(ctx, name, stored[name], found[0].Target.String()+": "+found[0].Text); err != nil {
 				e.Log.Warn().Err(err).Str("bundle", name).Msg("drift is left for the next time")
 			} else {
@@ -132,14 +124,39 @@ func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliatio
 		}
 		out.Drifted = append(out.Drifted, found...)
 	}
-	failed := e.raiseFound(ctx, out)
+	failed = errors.Join(failed, e.raiseFound(ctx, out))
 	if err := e.note(ctx, out.compared()); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("keeping what was found for the status: %w", err))
 	}
 	return out, failed
 }
 
-func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[string]Record, out *Reconciliation) error {
+// awayRemedy is for what could not be looked at this time.
+const awayRemedy = "it is looked at the next time; if that does not help, run: rotator check"
+
+// readable decodes the records. Nothing is known of what the others own.
+func readable(stored map[string]Stored, out *Reconciliation) (records map[string]Record, unread map[string]bool) {
+	records, unread = make(map[string]Record), make(map[string]bool)
+	for _, key := range slices.Sorted(maps.Keys(stored)) {
+		if Housekeeping(key) {
+			continue
+		}
+		rec, err := decodeOf(key, stored[key].Value)
+		if err == nil {
+			records[key] = rec
+			continue
+		}
+		unread[key] = true
+		remedy := damagedRemedy
+		if errors.Is(err, ErrNewerRecord) {
+			remedy = "compare with the newer program"
+		}
+		out.Unchecked = append(out.Unchecked, Unchecked{What: "bundle " + key, Why: err.Error(), Remedy: remedy})
+	}
+	return records, unread
+}
+
+func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[string]Record, unread map[string]bool, out *Reconciliation) error {
 	var paths []string
 	exclusive := make(map[string]string)
 	for name, b := range e.Bundles {
@@ -163,9 +180,11 @@ func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[stri
 	}
 	found, unchecked, err := e.Inventory.Holdings(ctx, slices.Compact(paths), known)
 	if err != nil {
+		out.Unchecked = append(out.Unchecked, Unchecked{What: "what Vault holds", Why: err.Error(), Remedy: awayRemedy})
 		return err
 	}
 	out.Unchecked = append(out.Unchecked, unchecked...)
+	found = slices.DeleteFunc(found, func(h Holding) bool { return e.mayBelong(h, unread) })
 	for _, s := range Strays(found, records, exclusive, e.Now().Add(-cmp.Or(policy.Settle, settleTime))) {
 		if !s.Revocable || !policy.Revoke {
 			out.Orphans = append(out.Orphans, s)
@@ -180,6 +199,23 @@ func (e *Engine) orphans(ctx context.Context, policy Reconcile, records map[stri
 		e.Log.Warn().Str("bundle", s.Bundle).Str("kind", s.Handle.Kind).Str("rotation", s.Rotation).Msg("an orphan was revoked")
 	}
 	return nil
+}
+
+// mayBelong reports a holding that a bundle whose record cannot be read may name.
+func (e *Engine) mayBelong(h Holding, unread map[string]bool) bool {
+	if h.Rotation != "" {
+		return unread[cmp.Or(h.Bundle, bundleOf(h.Rotation))]
+	}
+	if h.Handle.Kind != "lease" || h.Irrevocable {
+		return false
+	}
+	for name := range unread {
+		b, configured := e.Bundles[name]
+		if !configured || slices.ContainsFunc(b.Credentials, func(c Credential) bool { return c.Generate.Path == h.Path }) {
+			return true
+		}
+	}
+	return false
 }
 
 // revokeStray looks once more, at the bundle itself, before it revokes: what the newest version names is in use.
@@ -223,7 +259,7 @@ func (e *Engine) raiseFound(ctx context.Context, found Reconciliation) error {
 		for bundle, lines := range bundles {
 			e.Log.Error().Str("bundle", bundle).Str("found", result).Strs("what", lines).Msg("found by comparing with the journal")
 			err := e.Outbox.Outcome(ctx, events.Outcome{Rotation: passName(found.At), Bundle: bundle, Result: result, Finished: found.At,
-				Reason: strings.Join(lines, "; "), Remedy: "look at all of it, and mend it: rotator reconcile"})
+				Reason: listed(lines), Remedy: "look at all of it, and mend it: rotator reconcile"})
 			failed = errors.Join(failed, err)
 		}
 	}

@@ -2,6 +2,7 @@ package rotator
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -16,18 +17,26 @@ import (
 type stock struct {
 	*ports
 	holdings []Holding
+	vault    error  // instead of holdings
+	away     string // a host that does not answer
 }
 
 func (f stock) Holdings(context.Context, []string, []Handle) ([]Holding, []Unchecked, error) {
-	return f.holdings, []Unchecked{{What: "secret-ids", Why: "403", Remedy: "a right"}}, nil
+	if f.vault != nil {
+		return nil, nil, f.vault
+	}
+	return slices.Clone(f.holdings), []Unchecked{{What: "secret-ids", Why: "403", Remedy: "a right"}}, nil
 }
 
 func (f stock) Rows(_ context.Context, host string, kind Kind) (out []Row, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if host == f.away {
+		return nil, ErrUnavailable
+	}
 	for ref, t := range f.targets {
 		if ref.Host == host && ref.Kind == kind {
-			out = append(out, Row{Name: ref.Name, Version: t.obs.Version})
+			out = append(out, Row{Name: ref.Name, Version: t.obs.Version, Annotations: slices.Clone(t.obs.Annotations)})
 		}
 	}
 	return out, f.outage["rows"]
@@ -175,6 +184,152 @@ func TestDriftIsReportedOrAppliedAgain(t *testing.T) {
 				t.Errorf("afterwards: %+v, %v", again, err)
 			}
 		})
+	}
+}
+
+// TestRecreatedActionIsDrift: deleted, created with what it once had and updated once, it shows the version of our PUT again. What
+// nobody has touched costs a line of the list and no GET.
+func TestRecreatedActionIsDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 3)
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		defer p.end()
+		p.Engine.Inventory = stock{ports: p.ports}
+		if err := p.Accept(t.Context(), leak("e1", "checkout"), time.Now()); err != nil || !w.settled(time.Hour) {
+			t.Fatal(err)
+		}
+		before := w.calls["get"]
+		if got, err := p.Engine.Reconcile(t.Context(), Reconcile{}); err != nil || len(got.Drifted) != 0 || w.calls["get"] != before {
+			t.Errorf("untouched: %+v, %v, %d GETs", got, err, w.calls["get"]-before)
+		}
+		w.mu.Lock()
+		w.contain = true
+		made := w.targets[b.Targets[0].Ref]
+		made.obs.Parameters, made.obs.Annotations = made.obs.Parameters.With(w.entries("secret/checkout", 1)), nil
+		same := made.obs.Version == w.targets[b.Targets[1].Ref].obs.Version
+		w.mu.Unlock()
+		got, err := p.Engine.Reconcile(t.Context(), Reconcile{})
+		if err != nil || len(got.Drifted) != 1 || got.Drifted[0].Target != b.Targets[0].Ref || !same {
+			t.Errorf("recreated: %+v, %v", got, err)
+		}
+	})
+}
+
+// TestReconcileGoesOnWithoutWhatIsAway: of two hosts one does not answer, or Vault does not. What the others show is found,
+// revoked, raised and kept; nothing is said of what could not be seen.
+func TestReconcileGoesOnWithoutWhatIsAway(t *testing.T) {
+	for name, tc := range map[string]struct {
+		host, call       string
+		vault            error
+		orphans, drifted int
+		unchecked        string
+	}{
+		"a host":           {host: "edge", orphans: 1, drifted: 1, unchecked: "targets on host edge"},
+		"Vault's lists":    {vault: ErrUnavailable, drifted: 2, unchecked: "what Vault holds"},
+		"GETs of a target": {call: "get", orphans: 1, unchecked: "targets of checkout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				bundles := map[string]Bundle{"checkout": w.shop("checkout", 2), "billing": w.shop("billing", 2)}
+				for i, target := range bundles["billing"].Targets {
+					state := w.targets[target.Ref]
+					delete(w.targets, target.Ref)
+					target.Host, state.obs.Ref.Host = "edge", "edge"
+					bundles["billing"].Targets[i], w.targets[target.Ref] = target, state
+				}
+				p := w.start("r1", bundles, io.Discard)
+				defer p.end()
+				for name := range bundles {
+					if err := p.Accept(t.Context(), leak("e-"+name, name), time.Now()); err != nil || !w.settled(time.Hour) {
+						t.Fatal(err)
+					}
+				}
+				made := time.Now()
+				time.Sleep(time.Hour)
+				w.mu.Lock()
+				w.contain = true
+				w.anchors["orphan"] = &anchorState{confirmed: true}
+				for name, b := range bundles {
+					over := w.targets[b.Targets[0].Ref]
+					over.obs.Parameters, over.obs.Version = over.obs.Parameters.With(w.entries("secret/"+name, 1)), "0.0.9"
+				}
+				if tc.call != "" {
+					w.outage = map[string]error{tc.call: ErrUnavailable}
+				}
+				w.mu.Unlock()
+				p.Engine.Inventory = stock{ports: p.ports, away: tc.host, vault: tc.vault, holdings: []Holding{
+					{Handle: Handle{Kind: "anchor", ID: "orphan"}, Bundle: "checkout", Rotation: "checkout-20000101T000000-9", Created: made},
+					{Handle: Handle{Kind: "lease", ID: "gone"}, Path: "database/creds/checkout", Created: made, Irrevocable: true},
+				}}
+				got, err := p.Engine.Reconcile(t.Context(), Reconcile{Revoke: true})
+				if !errors.Is(err, ErrUnavailable) || len(got.Orphans) != tc.orphans || len(got.Revoked) != tc.orphans || len(got.Drifted) != tc.drifted {
+					t.Errorf("%+v, %v", got, err)
+				}
+				if !slices.ContainsFunc(got.Unchecked, func(u Unchecked) bool { return u.What == tc.unchecked && u.Why != "" && u.Remedy != "" }) {
+					t.Errorf("unchecked is %+v", got.Unchecked)
+				}
+				if w.outcomesOf(events.ResultOrphaned) != tc.orphans || w.outcomesOf(events.ResultDrifted) != min(tc.drifted, 1) {
+					t.Errorf("%d and %d alarms", w.outcomesOf(events.ResultOrphaned), w.outcomesOf(events.ResultDrifted))
+				}
+				if c := w.record(t, turnKey).Compared; c == nil || !c.At.Equal(got.At) || c.Unchecked != len(got.Unchecked) {
+					t.Errorf("kept: %+v", c)
+				}
+			})
+		})
+	}
+}
+
+// TestReconcileAroundADamagedRecord: what it may own is no orphan, and everybody else's orphans are.
+func TestReconcileAroundADamagedRecord(t *testing.T) {
+	for name, damaged := range map[string]string{"garbage": "\x00", "newer": `{"v":99}`} {
+		for _, configured := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				bundles := map[string]Bundle{"checkout": w.shop("checkout", 2), "billing": w.shop("billing", 1)}
+				for _, b := range bundles {
+					b.Credentials[0].Exclusive = true
+				}
+				if !configured {
+					delete(bundles, "billing")
+				}
+				p := w.start("r1", bundles, io.Discard)
+				defer p.end()
+				if err := p.Accept(t.Context(), leak("e1", "checkout"), time.Now()); err != nil || !w.settled(time.Hour) {
+					t.Fatal(err)
+				}
+				made := time.Now().Add(time.Second)
+				time.Sleep(time.Hour)
+				w.mu.Lock()
+				w.journal["billing"] = []Stored{{Value: []byte(damaged), Revision: 1}}
+				w.anchors["orphan"] = &anchorState{confirmed: true}
+				w.mu.Unlock()
+				p.Engine.Inventory = stock{ports: p.ports, holdings: []Holding{
+					{Handle: Handle{Kind: "anchor", ID: "orphan"}, Bundle: "checkout", Rotation: "checkout-20000101T000000-9", Created: made},
+					{Handle: Handle{Kind: "lease", ID: "checkout's"}, Path: "database/creds/checkout", Created: made},
+					{Handle: Handle{Kind: "anchor", ID: "acc-billing"}, Bundle: "billing", Rotation: "billing-20000101T000000-9", Created: made},
+					{Handle: Handle{Kind: "secret-id", ID: "s"}, Rotation: "billing-20000101T000000-9.2", Created: made},
+					{Handle: Handle{Kind: "lease", ID: "billing's"}, Path: "database/creds/billing", Created: made},
+					{Handle: Handle{Kind: "lease", ID: "lives on"}, Path: "database/creds/billing", Created: made, Irrevocable: true},
+				}}
+				got, err := p.Engine.Reconcile(t.Context(), Reconcile{Revoke: true})
+				want := []string{"orphan", "checkout's"}
+				if !configured { // whose lease it is cannot be told
+					want = want[:1]
+				}
+				var revoked []string
+				for _, s := range got.Revoked {
+					revoked = append(revoked, s.Handle.ID)
+				}
+				if err != nil || !slices.Equal(revoked, want) || len(got.Orphans) != 1 || got.Orphans[0].Handle.ID != "lives on" || w.anchors["acc-billing"].revoked {
+					t.Errorf("%s, configured %v: revoked %v, orphans %+v, %v", name, configured, revoked, got.Orphans, err)
+				}
+				if got.Unchecked[0].What != "bundle billing" || w.outcomesOf(events.ResultOrphaned) != 1 {
+					t.Errorf("%+v", got.Unchecked)
+				}
+			})
+		}
 	}
 }
 

@@ -88,8 +88,9 @@ type Generation struct {
 	Handles  []Handle  `json:"handles,omitempty"`
 	Minted   time.Time `json:"minted,omitzero"`
 	RenewAt  time.Time `json:"renew_at,omitzero"`
-	Ends     time.Time `json:"ends,omitzero"` // no renewal helps beyond this
-	Warned   bool      `json:"warned,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"` // of the first part that Vault cannot renew for want of a handle: a certificate
+	Ends     time.Time `json:"ends,omitzero"`    // no renewal helps beyond this
+	Raised   time.Time `json:"raised,omitzero"`  // when its end was last raised
 }
 
 // Waiting is an event that asks for a rotation.
@@ -167,7 +168,7 @@ const (
 	maxEvents  = 256       // of one kind, of one rotation
 	maxAlike   = 64        // of one kind, in the queue
 	maxParked  = 128       // that wait for approval or for their date
-	maxRecord  = 512 << 10 // bytes
+	maxRecord  = 512 << 10 // bytes, at rest
 
 	keptTargets = 50 // of an older receipt; a longer list is dropped
 )
@@ -197,10 +198,14 @@ func DecodeRecord(raw []byte) (Record, error) {
 	return r, nil
 }
 
-// Encode writes the record.
+// Encode writes the record. One that would not fit into a message of NATS leaves out what the outcome stream has as well.
 func (r Record) Encode() ([]byte, error) {
 	r.V = RecordVersion
-	return json.Marshal(r)
+	raw, err := json.Marshal(r)
+	for err == nil && len(raw) > maxWritten && r.forget() {
+		raw, err = json.Marshal(r)
+	}
+	return raw, err
 }
 
 // Knows reports whether the event was delivered before.

@@ -48,7 +48,7 @@ func (e *Engine) stageBack(ctx context.Context, c *cursor) *pause {
 		if err != nil {
 			return e.retry(c, err)
 		}
-		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: previous, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles}})
+		back, err = e.Secrets.Write(ctx, c.bundle.Secret, Snapshot{Version: head.Version, Set: previous, Marker: Marker{Rotation: backOf(rot.ID), Epoch: rec.Epoch, Handles: rot.Old.Handles, Expires: rot.Old.Expires}})
 		if err != nil {
 			return e.retry(c, err) // look again: the answer may have been lost
 		}

@@ -76,7 +76,7 @@ func (e *Engine) settle(ctx context.Context, c *cursor) *pause {
 		return e.retry(c, err)
 	}
 	if head.Marker.Rotation == rec.Rotation.ID && head.Marker.Fence == 0 {
-		gen := Generation{Rotation: rec.Rotation.ID, Version: head.Version, Handles: head.Marker.Handles, Minted: rec.Rotation.MintBegan, RenewAt: e.Now()}
+		gen := Generation{Rotation: rec.Rotation.ID, Version: head.Version, Handles: head.Marker.Handles, Minted: rec.Rotation.MintBegan, RenewAt: e.Now(), Expires: head.Marker.Expires, Ends: head.Marker.Expires}
 		return e.staged(ctx, c, gen, false)
 	}
 	head.Marker.Fence = rec.Epoch

@@ -33,6 +33,7 @@ type world struct {
 	watchers []chan Change
 	outcomes map[string]events.Outcome
 	raised   []events.Event
+	told     []events.Outcome // in order, alarms that are told again included
 
 	minted   int
 	writes   []string // every external write, in order
@@ -41,6 +42,9 @@ type world struct {
 	outage   map[string]error // what a call answers while its system is away
 	violated []string
 	fault    func(n int, point string) fault
+	expiring time.Duration // how long a minted credential lasts that no handle can renew
+	message  int           // largest that the stream takes
+	tooLarge int
 }
 
 // fault is what happens to one write.
@@ -80,6 +84,7 @@ func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, secrets: make(map[string][]Snapshot), anchors: make(map[string]*anchorState), creds: make(map[string]*credState),
 		targets: make(map[Ref]*targetState), journal: make(map[string][]Stored), outcomes: make(map[string]events.Outcome), calls: make(map[string]int),
+		message: 1 << 20,
 	}
 }
 
@@ -190,7 +195,9 @@ func (p *ports) write(point string, unknown error, do func() error) error {
 		return fmt.Errorf("injected at %s: %w", point, unknown)
 	}
 	err := do()
-	p.referee(point)
+	if err == nil { // otherwise nothing has changed
+		p.referee(point)
+	}
 	switch {
 	case f == dieAfter:
 		p.die()
@@ -257,6 +264,9 @@ func (p *ports) Mint(_ context.Context, a Anchor, m Mint) (out Minted, err error
 		v := secret.FromText(fmt.Sprintf("%s-%d", canary, p.minted))
 		p.creds[text(v)] = &credState{alive: true, rotation: m.Rotation, anchor: a.Accessor}
 		out = Minted{Fields: secret.Set{"password": v}, Handles: []Handle{{Kind: "lease", ID: a.Accessor + "/lease"}}}
+		if p.expiring > 0 {
+			out.Handles, out.Expires = nil, time.Now().Add(p.expiring)
+		}
 		return nil
 	})
 	return out, err
@@ -392,7 +402,7 @@ func (p *ports) Get(_ context.Context, key string) ([]byte, uint64, error) {
 		return nil, 0, err
 	}
 	h := p.journal[key]
-	if len(h) == 0 {
+	if len(h) == 0 || h[len(h)-1].Value == nil {
 		return nil, 0, ErrNotFound
 	}
 	return h[len(h)-1].Value, h[len(h)-1].Revision, nil
@@ -404,28 +414,49 @@ type journalPort struct{ *ports }
 func (p journalPort) Put(_ context.Context, key string, value []byte, revision uint64) (at uint64, err error) {
 	err = p.write("journal put", ErrUnknown, func() error {
 		h := p.journal[key]
-		var head uint64
+		var head Stored
 		if len(h) > 0 {
-			head = h[len(h)-1].Revision
+			head = h[len(h)-1]
 		}
-		if head != revision {
+		if head.Revision != revision && (head.Value != nil || revision != 0) {
 			return ErrConflict
 		}
 		if strings.Contains(string(value), canary) {
 			p.violated = append(p.violated, "P7: the journal holds a value")
 		}
-		at = head + 1
+		if len(value) > p.message {
+			p.tooLarge++
+			return ErrTooLarge
+		}
+		at = head.Revision + 1
 		s := Stored{Value: value, Revision: at}
 		p.journal[key] = append(h, s)
-		for _, ch := range p.watchers {
-			select {
-			case ch <- Change{Key: key, Stored: s}:
-			default: // hints may be lost
-			}
-		}
+		p.hint(Change{Key: key, Stored: s})
 		return nil
 	})
 	return at, err
+}
+
+// hint tells who watches the journal. The caller holds the lock.
+func (w *world) hint(c Change) {
+	for _, ch := range w.watchers {
+		select {
+		case ch <- c:
+		default: // hints may be lost
+		}
+	}
+}
+
+// remove deletes a record, as a person does with a key-value tool.
+func (w *world) remove(key string, hint bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.journal[key]
+	s := Stored{Revision: h[len(h)-1].Revision + 1}
+	w.journal[key] = append(h, s)
+	if hint {
+		w.hint(Change{Key: key, Stored: s, Deleted: true})
+	}
 }
 
 func (p *ports) List(context.Context) (map[string]Stored, error) {
@@ -436,7 +467,9 @@ func (p *ports) List(context.Context) (map[string]Stored, error) {
 	}
 	out := make(map[string]Stored)
 	for key, h := range p.journal {
-		out[key] = h[len(h)-1]
+		if s := h[len(h)-1]; s.Value != nil {
+			out[key] = s
+		}
 	}
 	return out, nil
 }
@@ -456,7 +489,17 @@ func (p *ports) Watch(ctx context.Context) <-chan Change {
 }
 
 func (p *ports) Outcome(_ context.Context, o events.Outcome) error {
-	return p.ports("outcome", func() { p.outcomes[named(o)] = o })
+	return p.write("outcome", ErrUnavailable, func() error {
+		if body, err := events.EncodeOutcome(o); err != nil {
+			return err
+		} else if len(body) > p.message {
+			p.tooLarge++
+			return ErrTooLarge
+		}
+		p.outcomes[named(o)] = o
+		p.told = append(p.told, o)
+		return nil
+	})
 }
 
 func (p *ports) Raise(_ context.Context, e events.Event) error {

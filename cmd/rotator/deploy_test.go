@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -90,8 +91,8 @@ func TestKubernetesManifest(t *testing.T) {
 		}
 	}
 	grace, _ := strconv.Atoi(fmt.Sprint(at(t, d, append(pod, "terminationGracePeriodSeconds")...)))
-	if grace < 30 {
-		t.Errorf("grace of %d s", grace)
+	if time.Duration(grace)*time.Second < stopTime+10*time.Second {
+		t.Errorf("grace of %d s, the program may take %v", grace, stopTime)
 	}
 	// The configuration in it is one that the program takes.
 	file := filepath.Join(t.TempDir(), "rotator.yaml")
@@ -119,10 +120,17 @@ func TestSystemdUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"ExecStart=/usr/local/bin/rotator run -c ", "DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet=\n", "LoadCredential=", "LimitCORE=0",
-		"MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "TimeoutStopSec=60s", "PrivateTmp=yes"} {
+		"MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service", "PrivateTmp=yes"} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("the unit lacks %q", want)
 		}
+	}
+	kill := regexp.MustCompile(`(?m)^TimeoutStopSec=(\S+)$`).FindSubmatch(raw)
+	if kill == nil {
+		t.Fatal("the unit does not say when it is killed")
+	}
+	if grace, err := time.ParseDuration(string(kill[1])); err != nil || grace < stopTime+10*time.Second {
+		t.Errorf("killed after %s, the program may take %v", kill[1], stopTime)
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {

@@ -22,7 +22,9 @@ rotation, and targets that do not hold their bundle's live version any more.
   rotator reconcile --apply             let the service write drifted targets again
 
 Leases carry no mark of who asked for them: those that no rotation names are shown, and
-revoked only where the credential says "exclusive: true" - nobody else mints there. Exit code 1 means that something was found.`
+revoked only where the credential says "exclusive: true" - nobody else mints there. What cannot be looked at - a host or a part of Vault that is
+away, a bundle whose record is damaged - is listed as not checked, and the rest is compared.
+Exit code 1 means that something was found, 3 that a system was away.`
 
 func reconcileCommand(g *globals) *cobra.Command {
 	var policy rotator.Reconcile
@@ -43,12 +45,15 @@ func reconcileCommand(g *globals) *cobra.Command {
 		}
 		defer nc.Close()
 		policy.Settle = cfg.Reconcile.Settle
-		found, err := service.Reconcile(ctx, cfg, nc, policy, log)
-		if err != nil {
-			return remote(err)
+		found, failed := service.Reconcile(ctx, cfg, nc, policy, log)
+		if failed != nil && found.At.IsZero() { // it has not begun
+			return remote(failed)
 		}
 		if err := g.print(cmd.OutOrStdout(), found, func(w io.Writer) { writeFound(w, found) }); err != nil {
 			return err
+		}
+		if failed != nil { // what was found all the same has been printed
+			return remote(failed)
 		}
 		if !found.Clean() {
 			return coded(exitFailed, errSaid)

@@ -43,6 +43,7 @@ const (
 	codeWrongSequence = 10071
 	codeRace          = 10164
 	codeNoStream      = 10059
+	codeTooLarge      = 10054 // for max_msg_size of the stream
 )
 
 type apiError struct {
@@ -60,6 +61,8 @@ func (s *Store) request(ctx context.Context, m *nats.Msg, lost error) (*nats.Msg
 		switch {
 		case err == nil:
 			return answer, nil
+		case errors.Is(err, nats.ErrMaxPayload): // the client has kept it back
+			return nil, fmt.Errorf("%w: a record of %d bytes, the servers take %d: %w", rotator.ErrTooLarge, len(m.Data), s.nc.MaxPayload(), err)
 		case notSent(err) && (errors.Is(err, nats.ErrConnectionClosed) || ctx.Err() != nil):
 			return nil, fmt.Errorf("%w: %w", rotator.ErrUnavailable, err)
 		case !notSent(err):

@@ -52,7 +52,18 @@ func Open(ctx context.Context, nc *nats.Conn, c Config) (*Store, error) {
 	if err := ensure.Stream(ctx, js, bucket(c.Replicas), c.Log); err != nil {
 		return nil, err
 	}
+	s.roomy()
 	return s, nil
+}
+
+// wantPayload is what one message has to take: a record has up to 700 KiB, an outcome up to this.
+const wantPayload = 1 << 20
+
+// roomy warns of servers on which the records of large bundles would not fit.
+func (s *Store) roomy() {
+	if limit := s.nc.MaxPayload(); limit > 0 && limit < wantPayload {
+		s.log.Warn().Int64("max_payload", limit).Msg("NATS takes no message of 1 MiB: what a bundle with hundreds of targets needs may not fit; set max_payload of the servers to 1MB")
+	}
 }
 
 func (s *Store) exists(ctx context.Context) error {

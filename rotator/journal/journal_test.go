@@ -209,3 +209,23 @@ func FuzzKey(f *testing.F) {
 		}
 	})
 }
+
+// What the servers never take is told apart from what may have happened.
+func TestPutOfTooMuchIsTooLarge(t *testing.T) {
+	s := open(t, single(t), 1)
+	_, err := s.Put(t.Context(), "a", make([]byte, s.nc.MaxPayload()), 0)
+	if !errors.Is(err, rotator.ErrTooLarge) || errors.Is(err, rotator.ErrUnknown) || errors.Is(err, rotator.ErrUnavailable) {
+		t.Errorf("more than max_payload: %v", err)
+	}
+	c := bucket(1)
+	c.MaxMsgSize = 1000
+	if _, err := s.js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.Put(t.Context(), "a", make([]byte, 1000), 0); !errors.Is(err, rotator.ErrTooLarge) || errors.Is(err, rotator.ErrUnknown) {
+		t.Errorf("more than max_msg_size: %v", err)
+	}
+	if _, err = s.Put(t.Context(), "a", make([]byte, 100), 0); err != nil {
+		t.Error(err)
+	}
+}

@@ -69,6 +69,8 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision uint
 		return r.Seq, nil
 	case r.Error.ErrCode == codeWrongSequence:
 		return 0, fmt.Errorf("%w: %w", rotator.ErrConflict, r.Error)
+	case r.Error.ErrCode == codeTooLarge:
+		return 0, fmt.Errorf("%w: a record of %d bytes: %w", rotator.ErrTooLarge, len(value), r.Error)
 	case r.Error.ErrCode == codeRace:
 		return 0, fmt.Errorf("%w: %w: %w", rotator.ErrConflict, errRace, r.Error)
 	default:

@@ -11,7 +11,7 @@ import (
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
-// Watch sends the newest value of every key, and then every change, until ctx ends; then it closes the channel.
+// Watch sends the newest value of every key, and then every change, deletions included, until ctx ends; then it closes the channel.
 // While NATS is away, before the first value as well, it tries again; after that it may repeat values.
 func (s *Store) Watch(ctx context.Context) <-chan rotator.Change {
 	changes := make(chan rotator.Change)
@@ -57,14 +57,15 @@ func (s *Store) forward(ctx context.Context, messages jetstream.MessagesContext,
 			return
 		}
 		meta, err := m.Metadata()
-		if err != nil || m.Headers().Get("KV-Operation") != "" || m.Headers().Get("Nats-Marker-Reason") != "" {
+		if err != nil {
 			continue
 		}
+		deleted := m.Headers().Get("KV-Operation") != "" || m.Headers().Get("Nats-Marker-Reason") != ""
 		key, err := decode(strings.TrimPrefix(m.Subject(), prefix))
 		if err != nil {
 			continue
 		}
-		c := rotator.Change{Key: key, Stored: rotator.Stored{Value: m.Data(), Revision: meta.Sequence.Stream}}
+		c := rotator.Change{Key: key, Stored: rotator.Stored{Value: m.Data(), Revision: meta.Sequence.Stream}, Deleted: deleted}
 		select {
 		case changes <- c:
 		case <-ctx.Done():

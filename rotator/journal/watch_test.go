@@ -59,3 +59,36 @@ func TestWatchSurvivesARestartOfTheServer(t *testing.T) {
 	for range changes { // must end
 	}
 }
+
+// TestWatchTellsOfADeletion, also to who begins to watch after it.
+func TestWatchTellsOfADeletion(t *testing.T) {
+	s := open(t, single(t), 1)
+	ctx := t.Context()
+	rev, err := s.Put(ctx, "a", []byte("one"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Watch(ctx)
+	awaitChange(t, before, "one")
+	kv, err := s.js.KeyValue(ctx, "rotator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []func() error{func() error { return kv.Delete(ctx, "a") }, func() error { return kv.Purge(ctx, "a") }} {
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+		if c := <-before; c.Key != "a" || !c.Deleted || c.Revision != rev+1 {
+			t.Fatalf("%+v, want the deletion at %d", c, rev+1)
+		}
+		if c := <-s.Watch(ctx); c.Key != "a" || !c.Deleted || c.Revision != rev+1 {
+			t.Errorf("who comes later sees %+v", c)
+		}
+		if rev, err = s.Put(ctx, "a", []byte("again"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if c := <-before; c.Deleted || c.Revision != rev {
+			t.Errorf("made anew: %+v", c)
+		}
+	}
+}

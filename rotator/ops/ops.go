@@ -3,7 +3,7 @@
 //
 //	/         the status page: every bundle at a glance
 //	/healthz  200 while the process works
-//	/readyz   200 when NATS and Vault can be used, otherwise 503 with the reason
+//	/readyz   200 when NATS and Vault can be used and the clock is right, otherwise 503 with the reason
 //	/metrics  Prometheus text
 //
 // Everything is derived from the journal's records, and from what the streams hold, at the moment of the request; there is no
@@ -31,7 +31,7 @@ import (
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
-// Config is what a Server shows. Every member but More is required.
+// Config is what a Server shows. Every member is required, unless it says otherwise.
 type Config struct {
 	Listen   string // host:port; port 0 picks one
 	Version  string
@@ -40,6 +40,8 @@ type Config struct {
 	Streams  func(context.Context) (stream.Levels, error)
 	Ready    func(context.Context) error
 	More     []prometheus.Collector // metrics of others
+	Overdue  func() int             // leaks that are late; may be nil
+	Clock    func() time.Duration   // how far this machine's clock is ahead; may be nil
 }
 
 // A Server answers on one listener.
@@ -94,6 +96,7 @@ func (s *Server) handler() http.Handler {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newCollector(s.cfg))
 	reg.MustRegister(s.cfg.More...)
+	reg.MustRegister(watchdog(s.cfg.Overdue, s.cfg.Clock)...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

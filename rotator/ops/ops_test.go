@@ -38,7 +38,7 @@ func levels(context.Context) (stream.Levels, error) {
 func get(t *testing.T, path string, ready error) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Streams: levels, Ready: func(context.Context) error { return ready }})
+	s, err := Listen(ctx, Config{Listen: "127.0.0.1:0", Version: "v1", Records: records, Compared: compared, Streams: levels, Overdue: func() int { return 2 }, Clock: func() time.Duration { return 1500 * time.Millisecond }, Ready: func(context.Context) error { return ready }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +86,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_bundle_orphans{bundle="checkout"} 1`, `rotator_bundle_orphans{bundle="gone"} 3`, `rotator_bundle_drifted_targets{bundle="checkout"} 2`, `rotator_bundle_drifted_targets{bundle="<b>odd"} 0`,
 		`rotator_stream_fill_ratio{stream="ROTATOR_EVENTS"} 0.5`, `rotator_backlog{consumer="rotator-leak"} 3`, `rotator_backlog_oldest_seconds{consumer="rotator-leak"} 90`,
 		`rotator_dead_letters{reason="unmatched"} 2`, `rotator_dead_letters{reason="malformed"} 0`,
+		`rotator_leaks_overdue 2`, `rotator_clock_offset_seconds 1.5`,
 		`rotator_comparison_unchecked 4`, `rotator_comparison_timestamp_seconds 1.7672256e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {

@@ -48,6 +48,11 @@ func (i inventory) Rows(ctx context.Context, host string, kind rotator.Kind) ([]
 	out := make([]rotator.Row, len(rows))
 	for n, r := range rows {
 		out[n] = rotator.Row{Name: r.Path(), Version: r.Version}
+		for _, a := range r.Annotations {
+			if a.Key == rotator.AnnotationKey {
+				out[n].Annotations = append(out[n].Annotations, rotator.Annotation(a))
+			}
+		}
 	}
 	return out, nil
 }
@@ -80,7 +85,7 @@ func Reconcile(ctx context.Context, cfg *config.Config, nc *nats.Conn, policy ro
 	if err != nil {
 		return rotator.Reconciliation{}, fmt.Errorf("opening the journal: %w", err)
 	}
-	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, Publisher(cfg, nc), log)
+	e, err := engine(cfg, replicaName(), &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, platform, store, outbox{Publisher(cfg, nc)}, log)
 	if err != nil {
 		return rotator.Reconciliation{}, err
 	}

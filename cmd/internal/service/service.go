@@ -81,7 +81,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 		return err
 	}
 	v := &vault{client: s.vault, keyPath: cfg.Vault.FingerprintKey}
-	if s.Engine, err = engine(cfg, replica, v, platform, store, Publisher(cfg, s.Conn), log); err != nil {
+	if s.Engine, err = engine(cfg, replica, v, platform, store, outbox{Publisher(cfg, s.Conn)}, log); err != nil {
 		return err
 	}
 	received := messages()
@@ -93,6 +93,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 	}
 	if cfg.Ops.Listen != "" {
 		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready, More: []prometheus.Collector{received},
+			Overdue: s.Engine.Overdue, Clock: s.Engine.ClockOffset,
 			Streams: func(ctx context.Context) (stream.Levels, error) { return stream.ReadLevels(ctx, s.Conn) }})
 	}
 	return err
@@ -102,7 +103,7 @@ func engine(cfg *config.Config, replica string, v *vault, platform hosts, store 
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
 		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
-		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
+		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile, Clock: store.Clock,
 	})
 }
 
@@ -115,6 +116,9 @@ func home(cfg *config.Config) rotator.Home {
 func (s *Service) ready(ctx context.Context) error {
 	if s.Conn.Status() != nats.CONNECTED {
 		return errors.New("NATS is not connected")
+	}
+	if err := s.Engine.ClockError(); err != nil {
+		return err
 	}
 	return s.vault.Ready(ctx)
 }
@@ -248,6 +252,20 @@ func Publisher(cfg *config.Config, nc *nats.Conn) *stream.Publisher {
 		p = p.SignWith(cfg.Events.SignFile)
 	}
 	return p
+}
+
+// outbox tells the core what the publisher's errors mean to it.
+type outbox struct{ *stream.Publisher }
+
+var _ rotator.Outbox = outbox{}
+
+// Outcome publishes what became of a rotation.
+func (o outbox) Outcome(ctx context.Context, oc events.Outcome) error {
+	err := o.Publisher.Outcome(ctx, oc)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fmt.Errorf("%w (%w)", err, rotator.ErrTooLarge)
+	}
+	return err
 }
 
 // publishers adds to a list what the configuration trusts already: the rotator itself, which raises events of its own, such as
