@@ -109,13 +109,13 @@ func (e *Engine) short(ctx context.Context, c *cursor, states []TargetState, p *
 
 // missing lists the targets that could not be written, with the reason of each.
 func missing(states []TargetState) string {
-	text := "not every target could be updated:"
+	var failed []string
 	for _, s := range states {
 		if s.Failure != "" && s.Dropped == "" {
-			text += fmt.Sprintf(" %s (%s);", s.Ref, s.Failure)
+			failed = append(failed, fmt.Sprintf("%s (%s)", s.Ref, clip(s.Failure, maxFailure)))
 		}
 	}
-	return text
+	return "not every target could be updated: " + listed(failed)
 }
 
 // giveUp ends the writing again of the live version. Nothing was minted, and nothing is revoked.
