@@ -136,6 +136,31 @@ func TestApproval(t *testing.T) {
 	})
 }
 
+// TestHeldEventsTakeNobodysPlace: any number of them may wait, and the next leak is rotated.
+func TestHeldEventsTakeNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		bundles := map[string]Bundle{"leaking": w.shop("leaking", 1)}
+		for i := range 20 {
+			name := fmt.Sprint("held-", i)
+			bundles[name] = w.shop(name, 1)
+		}
+		leaking := bundles["leaking"]
+		leaking.Holders = nil
+		bundles["leaking"] = leaking
+		p := w.start("one", bundles, io.Discard)
+		defer p.end()
+		p.Gate = Gate{PerEvent: 1}
+		if err := errors.Join(p.Accept(t.Context(), departure("1"), time.Now()), p.Accept(t.Context(), leak("2", "leaking"), time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if w.record(t, "leaking").Generation != 1 {
+			t.Errorf("%+v", w.record(t, "leaking"))
+		}
+	})
+}
+
 // TestAHeldEventGoesAlong: when another event rotates the bundle anyway, nobody needs to be asked any more.
 func TestAHeldEventGoesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -25,31 +26,65 @@ func (e *UnmatchedError) DeadLetter() (reason, remedy string) { return "unmatche
 // delivery. The same event again changes nothing. stored is when the stream stored it. A record that cannot be read
 // holds up its own bundle only: the others take the event, and the error brings it back for the one.
 func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
-	hits, err := e.resolver.resolve(ctx, ev)
+	if ev.Offboarding != nil {
+		return e.acceptLeaver(ctx, ev, stored)
+	}
+	t, err := e.resolver.touched(ctx, ev)
 	if err != nil {
 		e.suspect(ev, stored, err)
 		return err
 	}
+	w := waiting(ev, stored)
+	if err := e.unknown(ctx, w, t.Refused, t.Notes); err != nil {
+		return err
+	}
+	verdict, why := e.judge(ev, t, 0)
+	return e.spread(ctx, t.Hits, w, verdict, why)
+}
+
+// waiting is what every bundle's record takes of an event.
+func waiting(ev events.Event, stored time.Time) Waiting {
+	return Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Severity: ev.Severity()}
+}
+
+// judge says what an event may do by itself: that is for the rules, for the bounds, and for somebody to decide when it may be about
+// two persons.
+func (e *Engine) judge(ev events.Event, t Touched, logins int) (Verdict, string) {
 	lastHour := 0
 	if e.Gate.PerHour > 0 {
 		lastHour = begun(e.view.records(), e.Now())
 	}
-	verdict, why := e.Gate.Judge(ev, len(hits), lastHour)
-	if len(hits) == 0 && verdict == Allow {
-		return e.leaveAlone(ctx, ev, stored)
+	verdict, why := e.Gate.Judge(ev, len(t.Hits), lastHour)
+	if verdict == Report {
+		return verdict, why
 	}
+	reasons := []string{why}
+	if t.Doubt != "" {
+		reasons = append(reasons, t.Doubt)
+	}
+	if ended := e.view.ended(e.Now().Add(-time.Hour)); e.LoginsPerHour > 0 && logins > 0 && ended+logins > e.LoginsPerHour {
+		reasons = append(reasons, fmt.Sprintf("it ends %d logins, %d were ended within an hour, and %d are enough", logins, ended, e.LoginsPerHour))
+	}
+	if reasons = slices.DeleteFunc(reasons, func(s string) bool { return s == "" }); len(reasons) > 0 {
+		return Ask, strings.Join(reasons, "; ")
+	}
+	return verdict, ""
+}
+
+// spread puts an event into the record of every bundle that it touches.
+func (e *Engine) spread(ctx context.Context, hits []Hit, w Waiting, verdict Verdict, why string) error {
 	var unread error
 	for _, h := range hits {
-		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven, Leaver: e.leaver(ev)}
-		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
-			w.NotBefore = ev.Offboarding.EffectiveAt
+		if _, known := e.Bundles[h.Bundle]; !known {
+			continue // taken out of the configuration since
 		}
+		w.Why, w.Proven = h.Why, h.Proven
 		switch verdict {
 		case Allow:
 		case Ask:
 			w.Held = why
 		case Report:
-			if err := e.tell(ctx, h.Bundle, w, stored, events.ResultReported, why, ""); err != nil {
+			if err := e.tell(ctx, h.Bundle, w, w.Stored, events.ResultReported, why, ""); err != nil {
 				return err
 			}
 			continue
@@ -72,6 +107,21 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 	return unread
 }
 
+// unknown raises what Vault does not tell of the person an event is about, and what else of theirs deserves a look.
+func (e *Engine) unknown(ctx context.Context, w Waiting, refused, notices []string) error {
+	if len(refused) > 0 {
+		err := e.say(ctx, w, "unknown", events.ResultReported, "Vault does not tell all that the person could read, so that bundles may be missing: "+strings.Join(refused, "; "),
+			"mend it (rotator check), look again (rotator affected), and rotate by hand what is missing (rotator emit manual)")
+		if err != nil {
+			return err
+		}
+	}
+	if len(notices) == 0 {
+		return nil
+	}
+	return e.say(ctx, w, "notice", events.ResultReported, strings.Join(notices, "; "), "look for what the person has minted: leases end with their login (people.disable), secret-ids do not")
+}
+
 // ask raises that somebody has to approve an event, unless it has joined a rotation that does what it asks for.
 func (e *Engine) ask(ctx context.Context, bundle string, w Waiting) error {
 	rec, _, err := e.view.get(bundle)
@@ -92,6 +142,17 @@ func (e *Engine) tell(ctx context.Context, bundle string, w Waiting, at time.Tim
 	return nil
 }
 
+// say publishes something about an event that belongs to no bundle. Said again it is the same message.
+func (e *Engine) say(ctx context.Context, w Waiting, about, result, reason, remedy string) error {
+	o := events.Outcome{Rotation: strings.TrimSuffix("event-"+ApprovalID(w.Event)+"-"+about, "-"), Result: result, Kind: w.Kind, Events: []string{w.ID}, Started: w.Stored.UTC(), Finished: w.Stored.UTC(),
+		Reason: reason, Remedy: remedy}
+	if err := e.Outbox.Outcome(ctx, o); err != nil {
+		return fmt.Errorf("publishing what there is to say about an event: %w", err)
+	}
+	e.Log.Warn().Str("event", w.ID).Str("result", result).Str("reason", reason).Str("remedy", remedy).Msg("about a person")
+	return nil
+}
+
 // enqueue puts the event into one record. When nobody works on the bundle and a worker is free here, the same
 // compare-and-swap claims it.
 func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
@@ -109,8 +170,8 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 		}
 		rec.cool(e.Bundles[bundle])
 		e.hasten(&rec, now)
-		due, _ := rec.Due()
-		claims := rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())
+		due, any := rec.Due()
+		claims := any && rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())
 		if claims {
 			rec.take(e.Replica, now, e.Lease)
 		}

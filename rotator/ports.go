@@ -169,12 +169,14 @@ type Platform interface {
 }
 
 // Journal keeps one record per bundle. Put is a compare-and-swap: it fails with ErrConflict when revision is
-// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader.
+// not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader. Forget takes what is stored up to a
+// revision away for good; anything newer stays.
 type Journal interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 	List(ctx context.Context) (map[string]Stored, error)
 	Watch(ctx context.Context) <-chan Change
+	Forget(ctx context.Context, key string, revision uint64) error
 }
 
 // Stored is one journal value with its revision.
@@ -187,14 +189,6 @@ type Stored struct {
 type Change struct {
 	Key string
 	Stored
-}
-
-// People is what Vault knows of persons. names are everything an event says that a login may be called by.
-type People interface {
-	// Readable returns those of the secrets ("mount/path") that one of these names could read by Vault's own rules, each with how.
-	Readable(ctx context.Context, names, secrets []string) (map[string]string, error)
-	// Disable stops logins and tokens of these names, and tells what it did. It may be repeated.
-	Disable(ctx context.Context, names []string) (done []string, err error)
 }
 
 // Outbox publishes what happened. Publishing the same thing again is harmless.

@@ -47,7 +47,7 @@ func (r Reconciliation) Clean() bool {
 const turnKey = "_reconcile"
 
 // Housekeeping reports whether a journal key is the rotator's own and no bundle.
-func Housekeeping(key string) bool { return key == turnKey }
+func Housekeeping(key string) bool { return key == turnKey || IsDeparture(key) }
 
 // reconcileLoop compares every once in a while. Of several replicas one does it: whoever moves the next turn forward in
 // the journal.
@@ -102,10 +102,13 @@ func (e *Engine) Reconcile(ctx context.Context, policy Reconcile) (Reconciliatio
 	}
 	records := make(map[string]Record)
 	for key, s := range stored {
+		if Housekeeping(key) {
+			continue
+		}
 		rec, err := DecodeRecord(s.Value)
-		if err == nil && !Housekeeping(key) {
+		if err == nil {
 			records[key] = rec
-		} else if err != nil { // what it owns is not known, so nothing can be called an orphan
+		} else { // what it owns is not known, so nothing can be called an orphan
 			return out, fmt.Errorf("comparing with the journal: bundle %s: %w", key, err)
 		}
 	}

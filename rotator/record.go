@@ -98,9 +98,10 @@ type Waiting struct {
 	NotBefore time.Time   `json:"not_before,omitzero"` // a departure in the future
 	Why       string      `json:"why"`                 // how the bundle was found
 	Severity  string      `json:"severity,omitempty"`
-	Proven    bool        `json:"proven,omitempty"` // the value itself has led here
-	Leaver    []string    `json:"leaver,omitempty"` // the logins to be ended
-	Held      string      `json:"held,omitempty"`   // why it waits for approval
+	Proven    bool        `json:"proven,omitempty"`   // the value itself has led here
+	Departs   bool        `json:"departs,omitempty"`  // a login is to be ended as well, see Departure
+	Effective time.Time   `json:"effective,omitzero"` // a departure in the future: a rotation before does not do for it
+	Held      string      `json:"held,omitempty"`     // why it waits for approval
 	Approval  *Approval   `json:"approval,omitempty"`
 }
 
@@ -138,7 +139,6 @@ type Rotation struct {
 	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
 	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
 	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published
-	Left      []string             `json:"left,omitempty"`    // logins that were ended
 	Plan      string               `json:"plan,omitempty"`    // digest of the plan that was approved; no other is run
 }
 
@@ -210,7 +210,7 @@ func (r *Record) Take(w Waiting, now time.Time) bool {
 	if n := len(r.Seen) - maxSeen; n > 0 {
 		r.Seen = slices.Delete(r.Seen, 0, n)
 	}
-	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && rot.MintBegan.After(w.Stored) && len(rot.Events) < maxEvents {
+	if rot := r.Rotation; rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && rot.MintBegan.After(w.Stored) && !w.Effective.After(now) && len(rot.Events) < maxEvents {
 		w.Held, w.NotBefore = "", time.Time{} // what it asks for is being done
 		rot.Events = append(rot.Events, w)
 		if w.Kind == events.KindLeak {
