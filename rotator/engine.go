@@ -52,7 +52,7 @@ type Engine struct {
 	wake     chan struct{}
 	strange  chan strange
 
-	meeting sync.Mutex    // held while it is decided what somebody's leaving may do
+	meeting chan struct{} // full while it is decided what somebody's leaving may do
 	leaving chan struct{} // departures may have changed
 	turns   chan struct{} // one departure is carried out at a time
 }
@@ -74,7 +74,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Now = time.Now
 	}
 	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1),
-		leaving: make(chan struct{}, 1), turns: make(chan struct{}, 1)}, nil
+		meeting: make(chan struct{}, 1), leaving: make(chan struct{}, 1), turns: make(chan struct{}, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation

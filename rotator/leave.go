@@ -45,8 +45,12 @@ func (e *Engine) meet(ctx context.Context, ev events.Event, stored time.Time) (D
 	if err != nil {
 		return Departure{}, "", err
 	}
-	e.meeting.Lock() // each counts those before it
-	defer e.meeting.Unlock()
+	select {
+	case e.meeting <- struct{}{}: // each counts those before it
+		defer func() { <-e.meeting }()
+	case <-ctx.Done():
+		return Departure{}, "", ctx.Err()
+	}
 	now := e.Now()
 	d := Departure{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Severity: ev.Severity(), Stored: stored, Taken: now, By: e.Replica, Hits: t.Hits, Refused: t.Refused, Notices: t.Notes}
 	if at := ev.Offboarding.EffectiveAt; at.After(now) {

@@ -27,6 +27,7 @@ type registry struct {
 	refused  []string
 	answers  []error // the next ones to Reach without rights, or to Disable
 	applied  bool    // although the answer is an error
+	slow     time.Duration
 	disabled []string
 	when     time.Time // of the last one
 }
@@ -52,6 +53,7 @@ func (r *registry) Reach(_ context.Context, names []Name, rights []Right) (out R
 }
 
 func (r *registry) Disable(_ context.Context, a Account) (string, error) {
+	time.Sleep(r.slow)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var err error
@@ -466,14 +468,14 @@ func TestNobodyLeavesEarly(t *testing.T) {
 	for name, c := range map[string]struct {
 		gate    Gate
 		holders []string
-		other   bool // an event for the same bundle comes first, and is being worked on
+		other   bool // an event for the same bundle is being worked on, and another one comes before the time
 		rotates int
 	}{
 		"no bundle is touched":       {Gate{}, nil, false, 0},
 		"alone":                      {Gate{}, []string{"alice@example.com"}, false, 1},
-		"joined to a rotation":       {Gate{}, []string{"alice@example.com"}, true, 2},
-		"held, and not taken along":  {ask, []string{"alice@example.com"}, true, 2},
-		"held, and no bundle at all": {ask, nil, true, 1},
+		"joined to a rotation":       {Gate{}, []string{"alice@example.com"}, true, 3},
+		"held, and not taken along":  {ask, []string{"alice@example.com"}, true, 3},
+		"held, and no bundle at all": {ask, nil, true, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -492,10 +494,16 @@ func TestNobodyLeavesEarly(t *testing.T) {
 					}
 					after(time.Minute) // it drains
 				}
-				if err := p.Accept(t.Context(), ev, stored); err != nil {
+				if err := p.Accept(t.Context(), ev, stored.Add(-time.Second)); err != nil {
 					t.Fatal(err)
 				}
-				after(24 * time.Hour)
+				after(12 * time.Hour)
+				if c.other {
+					if err := p.Accept(t.Context(), leak("2", "a"), time.Now()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				after(12 * time.Hour)
 				if len(c.gate.Rules) > 0 {
 					w.rewrite(t, p, ev, func(d Departure) (Departure, error) { return d.Approve(Approval{By: "bob", At: time.Now()}) })
 				}
@@ -506,6 +514,9 @@ func TestNobodyLeavesEarly(t *testing.T) {
 					})
 				}
 				after(23 * time.Hour)
+				if d, err := p.depart(t.Context(), ev.Key()); err != nil || !d.open() {
+					t.Errorf("carried out early: %+v, %v", d, err)
+				}
 				if got := vault.ended(); len(got) != 0 {
 					t.Fatal("ended before the time:", got)
 				}
@@ -524,12 +535,22 @@ func TestNobodyLeavesEarly(t *testing.T) {
 	}
 }
 
+// slowJournal takes its time to write, so that many decide at once.
+type slowJournal struct{ Journal }
+
+func (s slowJournal) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	time.Sleep(10 * time.Millisecond)
+	return s.Journal.Put(ctx, key, value, revision)
+}
+
 // TestAFloodOfDepartures ends as many logins as the bound allows, and the rest waits, although not one of them touches a bundle.
 func TestAFloodOfDepartures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		vault := new(registry)
-		bound := vault.with(func(c *Config) { c.LoginsPerHour, c.Gate = 20, Gate{PerEvent: 1, PerHour: 1} })
+		bound := vault.with(func(c *Config) {
+			c.LoginsPerHour, c.Gate, c.Journal = 20, Gate{PerEvent: 1, PerHour: 1}, slowJournal{c.Journal}
+		})
 		p := w.start("one", nil, io.Discard, bound)
 		defer p.end()
 		var all sync.WaitGroup
@@ -719,13 +740,22 @@ func TestALoginThatCannotBeEndedForLongIsAnAlarm(t *testing.T) {
 func TestAnotherReplicaTakesADepartureOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		vault := &registry{answers: []error{fmt.Errorf("away: %w", ErrUnavailable)}}
+		vault := &registry{slow: time.Second}
 		one, two := w.start("one", nil, io.Discard, vault.with()), w.start("two", nil, io.Discard, vault.with())
 		defer two.end()
+		if err := one.Accept(t.Context(), departure("0"), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if len(vault.disabled) != 1 {
+			t.Errorf("both do it: %v", vault.disabled)
+		}
+		vault.disabled, vault.answers = nil, []error{fmt.Errorf("away: %w", ErrUnavailable)}
 		ev := departure("1")
 		if err := one.Accept(t.Context(), ev, time.Now()); err != nil {
 			t.Fatal(err)
 		}
+		after(1100 * time.Millisecond)
 		one.end()
 		after(two.Lease + time.Second)
 		if len(vault.ended()) != 1 || len(vault.disabled) != 1 {
@@ -740,6 +770,28 @@ func TestAnotherReplicaTakesADepartureOver(t *testing.T) {
 		after(departureKept + time.Hour)
 		if _, known := w.leaving(t, ev); known || len(two.view.leaving()) != 0 {
 			t.Error("it is not forgotten")
+		}
+	})
+}
+
+// TestWhomVaultDoesNotKnow leaves nothing in the journal; but one who leaves later may log in for the first time until then.
+func TestWhomVaultDoesNotKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		vault := &registry{accounts: map[string][]Account{}}
+		p := w.start("one", nil, io.Discard, vault.with())
+		defer p.end()
+		future := departure("2")
+		future.Offboarding.EffectiveAt = time.Now().Add(time.Hour)
+		if err := errors.Join(p.Accept(t.Context(), departure("1"), time.Now()), p.Accept(t.Context(), future, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		if _, known := w.leaving(t, departure("1")); known || len(w.journal) != 1 {
+			t.Errorf("journal: %v", slices.Collect(maps.Keys(w.journal)))
+		}
+		after(2 * time.Hour)
+		if d, _ := w.leaving(t, future); d.open() || len(d.Notes)+len(w.outcomes) != 0 {
+			t.Errorf("%+v, %v", d, w.outcomes)
 		}
 	})
 }
