@@ -77,6 +77,20 @@ func (d Departure) Encode() ([]byte, error) {
 	return json.Marshal(d)
 }
 
+// fit keeps the record well below what NATS takes in one message: how bundles were found is cut short when there are thousands.
+func (d Departure) fit() Departure {
+	for _, most := range []int{200, 60, 0} {
+		if raw, err := d.Encode(); err != nil || len(raw) <= maxRecord {
+			return d
+		}
+		d.Hits = slices.Clone(d.Hits)
+		for i := range d.Hits {
+			d.Hits[i].Why = d.Hits[i].Why[:min(len(d.Hits[i].Why), most)]
+		}
+	}
+	return d
+}
+
 // Waits reports whether somebody has to decide whether the login is ended.
 func (d Departure) Waits() bool { return d.Held != "" && d.open() }
 

@@ -23,8 +23,12 @@ func (e *Engine) acceptLeaver(ctx context.Context, ev events.Event, stored time.
 	if err != nil {
 		return err
 	}
-	if verdict != Report && d.Asks != "" {
+	switch { // another delivery may have journalled another verdict
+	case verdict == Report:
+	case d.Asks != "":
 		verdict = Ask
+	default:
+		verdict = Allow
 	}
 	w := waiting(ev, stored)
 	w.Effective, w.NotBefore = d.Effective, d.Effective
@@ -69,7 +73,7 @@ func (e *Engine) meet(ctx context.Context, ev events.Event, stored time.Time) (D
 	case verdict == Ask:
 		d.Held = why
 	}
-	d, err = e.newDeparture(ctx, d)
+	d, err = e.newDeparture(ctx, d.fit())
 	return d, verdict, err
 }
 

@@ -796,6 +796,18 @@ func TestWhomVaultDoesNotKnow(t *testing.T) {
 	})
 }
 
+// TestADepartureOfThousandsOfBundlesFits into one message, and names every one.
+func TestADepartureOfThousandsOfBundlesFits(t *testing.T) {
+	d := Departure{Event: "x"}
+	for i := range 4000 {
+		d.Hits = append(d.Hits, Hit{Bundle: fmt.Sprint("bundle-", i), Why: strings.Repeat("why ", 100)})
+	}
+	raw := must(d.fit().Encode())
+	if back := must(DecodeDeparture(raw)); len(raw) > maxRecord || len(back.Hits) != 4000 || back.Hits[3999].Why == "" || len(d.Hits[0].Why) != 400 {
+		t.Errorf("%d bytes, %d bundles, %q", len(raw), len(back.Hits), back.Hits[3999].Why)
+	}
+}
+
 // TestOldJournalsAreRead: what an earlier program noted of leavers is passed over.
 func TestOldJournalsAreRead(t *testing.T) {
 	rec, err := DecodeRecord([]byte(`{"v":1,"bundle":"a","state":"claimed","epoch":1,"generation":0,
