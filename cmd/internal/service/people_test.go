@@ -244,3 +244,60 @@ func TestWhatAPersonIsCalled(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckAsksForNarrowRights: what check tells to add to the policy, added as it stands, is enough, and gives nobody a policy.
+func TestCheckAsksForNarrowRights(t *testing.T) {
+	s := newStaff(t, "a")
+	s.user("dora")
+	entity, err := s.login("dora")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var auth map[string]struct{ Accessor string }
+	_ = s.vault.API(t.Context(), http.MethodGet, "sys/auth", nil, &auth)
+	policy, name := "", s.mount+"-narrow"
+	for range 2 {
+		if err := s.vault.PutPolicy(t.Context(), name, policy+"\npath \"sys/capabilities-self\" { capabilities = [\"update\"] }"); err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.vault.Token(t.Context(), time.Hour, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.file("vault.token", token)
+		policy = ""
+		Check(t.Context(), s.withIntake(s.yaml, s.people(true)), zerolog.Nop(), func(f Finding) {
+			if line, ok := strings.CutPrefix(f.Remedy, "add to its policy: "); ok {
+				policy += strings.Replace(line, "ACCESSOR OF token/, see vault auth list", auth["token/"].Accessor, 1) + "\n"
+			}
+		})
+		if strings.Contains(policy, "identity") == (s.narrow(token, entity) == nil) {
+			t.Errorf("check asks for %q, and the login is ended: %v", policy, s.narrow(token, entity))
+		}
+	}
+}
+
+// narrow ends a login with a token, and tries to do more with it.
+func (s *staff) narrow(token, entity string) error {
+	s.t.Helper()
+	do := func(body string) int {
+		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.vault.Address+"/v1/identity/entity/id/"+entity, strings.NewReader(body))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header.Set("X-Vault-Token", token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	if code := do(`{"policies":["root"]}`); code != http.StatusForbidden {
+		s.t.Errorf("a policy was given: %d", code)
+	}
+	if code := do(`{"disabled":true}`); code/100 != 2 {
+		return fmt.Errorf("status %d", code)
+	}
+	return nil
+}
