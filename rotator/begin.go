@@ -22,6 +22,9 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	if rec.Rotation.Asked == Undo {
 		return e.refuse(ctx, c, []Refusal{{Reason: Cancelled, Text: "an operator cancelled it before anything was written", Remedy: "nothing is left to do"}})
 	}
+	if p := e.leave(ctx, c); p != nil {
+		return p
+	}
 	if busy, err := e.neighbourBusy(ctx, c.bundle); err != nil {
 		return e.retry(c, err)
 	} else if busy != "" {
@@ -38,9 +41,6 @@ func (e *Engine) begin(ctx context.Context, c *cursor) *pause {
 	}
 	if rec.Rotation.Plan != "" && plan.Digest() != rec.Rotation.Plan {
 		return e.unapproved(ctx, c)
-	}
-	if p := e.leave(ctx, c); p != nil {
-		return p
 	}
 	old, err := e.oldGeneration(ctx, c, facts.Base)
 	if err != nil {

@@ -82,6 +82,8 @@ func (r *Record) begin(now time.Time) {
 	var due, along, rest []Waiting
 	for _, w := range r.Queue {
 		switch {
+		case w.Effective.After(now):
+			rest = append(rest, w)
 		case w.Held != "": // what it asks for is done anyway, if another event asks for it
 			along = append(along, w)
 		case w.NotBefore.After(now):

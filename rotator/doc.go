@@ -3,7 +3,7 @@
 //
 // # States
 //
-// One journal record per bundle, moved only by compare-and-swap. The record is the lock (owner, epoch, lease), the
+// One journal record per bundle, moved only by compare-and-swap (the rotator's own begin with "_"). The record is the lock (owner, epoch, lease), the
 // queue of events, and the memory of the live generation.
 //
 //	Idle -> Claimed -> Minting -> Applying -> Draining -> Revoking -> Idle (generation + 1)
@@ -40,9 +40,18 @@
 // # What an event may do
 //
 // A [Gate] stands in front: rules and bounds hold an event in its record's queue until somebody approves a plan ([Record.Approve]); the
-// rotation that follows has that plan or does not begin. What only reports does not touch the journal. Persons are found by
-// holders and, if [People] is there, by what Vault says they could read; an error there that waiting does not cure leaves the
-// holders. A leaver's login is ended as a step of the rotation, before anything is minted; that Vault refuses it stops nothing.
+// rotation that follows has that plan or does not begin. What only reports does not touch the journal.
+//
+// # Who leaves
+//
+// Persons are found by holders and, if [People] is there, by what Vault says they could read; what Vault refuses to tell is raised. That
+// answer changes as soon as the login is ended, by us or by the identity system, so that it is asked for once and journalled as a
+// [Departure] before anything follows from it; the event delivered again goes by what stands there. Ending the login is that record's
+// own business, carried out by any replica when the event says so: no refusal, outage, cool-down or quarantine of a bundle holds it
+// up, rules and bounds hold it until it is approved ([Departure.Approve]), and a rotation that takes the event along does not end it.
+// A rotation that begins first waits until the logins of its events have ended, if that is due, so that nobody reads what it writes.
+// One event that leads to two entities on one auth mount is about two persons, as far as anybody knows, and waits as a whole. What
+// Vault refuses for good to end is noted, raised, and holds up nothing.
 //
 // # Failure modes
 //

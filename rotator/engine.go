@@ -36,10 +36,13 @@ type Config struct {
 	Gate      Gate
 	People    People    // may be nil: then persons are found by holders only
 	Disable   bool      // the logins of who leaves are ended as well; needs People
+	Never     []string  // globs of names whose login is never ended
 	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 	Clock     Clock // may be nil: then clocks are not compared
+
+	LoginsPerHour int // more logins that are ended within an hour need approval; 0: any number
 }
 
 // A Clock tells how far this machine's clock is ahead of the journal's.
@@ -54,6 +57,10 @@ type Engine struct {
 	wake     chan struct{}
 	strange  chan strange
 	clock    clock
+
+	meeting chan struct{} // full while it is decided what somebody's leaving may do
+	leaving chan struct{} // departures may have changed
+	turns   chan struct{} // one departure is carried out at a time
 }
 
 // New checks the configuration and returns an Engine that has not started.
@@ -73,7 +80,8 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Now = time.Now
 	}
 	seen := newView()
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log, vault: cfg.Home, records: seen.record}, view: seen, lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1)}, nil
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log, vault: cfg.Home, records: seen.record}, view: seen, lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1),
+		meeting: make(chan struct{}, 1), leaving: make(chan struct{}, 1), turns: make(chan struct{}, 1)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation
@@ -93,6 +101,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.Search != nil {
 		workers.Go(func() { e.hunt(ctx) })
 	}
+	workers.Go(func() { e.leavers(ctx) })
 	e.lanes.open(e.Parallel)
 	defer e.lanes.close()
 	e.measure(ctx)
@@ -125,6 +134,9 @@ func (e *Engine) Run(ctx context.Context) error {
 				continue
 			}
 			e.view.put(c.Key, c.Stored)
+			if IsDeparture(c.Key) {
+				e.rouse()
+			}
 		case <-sweep.C: // hints may be lost; the list is the truth
 			if err := e.reload(ctx); err != nil {
 				e.Log.Warn().Err(err).Msg("journal cannot be listed; trying again")
@@ -150,6 +162,7 @@ func (e *Engine) reload(ctx context.Context) error {
 			e.view.forget(key, revision)
 		}
 	}
+	e.rouse()
 	return nil
 }
 
@@ -233,10 +246,12 @@ type view struct {
 	revs map[string]uint64
 	bad  map[string]error
 	told map[string]uint64 // revision of a damaged record that has been raised
+
+	departures map[string]Departure // by event
 }
 
 func newView() *view {
-	return &view{recs: make(map[string]Record), revs: make(map[string]uint64), bad: make(map[string]error), told: make(map[string]uint64)}
+	return &view{recs: make(map[string]Record), revs: make(map[string]uint64), bad: make(map[string]error), told: make(map[string]uint64), departures: make(map[string]Departure)}
 }
 
 func (v *view) put(key string, s Stored) {
@@ -246,6 +261,10 @@ func (v *view) put(key string, s Stored) {
 		return
 	}
 	v.revs[key] = s.Revision
+	if IsDeparture(key) {
+		v.putDeparture(key, s.Value)
+		return
+	}
 	rec, err := decodeOf(key, s.Value)
 	if err != nil {
 		delete(v.recs, key)

@@ -23,11 +23,15 @@ type process struct {
 	done  chan error
 }
 
-func (w *world) start(replica string, bundles map[string]Bundle, logs io.Writer) *process {
+func (w *world) start(replica string, bundles map[string]Bundle, logs io.Writer, more ...func(*Config)) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &ports{world: w, kill: cancel}
-	e, err := New(Config{Bundles: bundles, Replica: replica, Secrets: p, Minter: p, Revoker: p, Prober: p, Platform: p,
-		Journal: journalPort{p}, Outbox: p, Log: zerolog.New(io.MultiWriter(logs, testLog{w.t}))})
+	cfg := Config{Bundles: bundles, Replica: replica, Secrets: p, Minter: p, Revoker: p, Prober: p, Platform: p,
+		Journal: journalPort{p}, Outbox: p, Log: zerolog.New(io.MultiWriter(logs, testLog{w.t}))}
+	for _, change := range more {
+		change(&cfg)
+	}
+	e, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -54,8 +58,13 @@ func (w *world) settled(limit time.Duration) bool {
 		synctest.Wait()
 		w.mu.Lock()
 		idle := true
-		for _, h := range w.journal {
+		for key, h := range w.journal {
 			if h[len(h)-1].Value == nil {
+				continue
+			}
+			if IsDeparture(key) {
+				d := must(DecodeDeparture(h[len(h)-1].Value))
+				idle = idle && (!d.open() || d.Waits())
 				continue
 			}
 			rec, err := DecodeRecord(h[len(h)-1].Value)

@@ -136,6 +136,31 @@ func TestApproval(t *testing.T) {
 	})
 }
 
+// TestHeldEventsTakeNobodysPlace: any number of them may wait, and the next event is worked off.
+func TestHeldEventsTakeNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		other := w.shop("other", 1)
+		other.Holders = nil
+		bundles := map[string]Bundle{"other": other}
+		for i := range 20 {
+			name := fmt.Sprint("held-", i)
+			bundles[name] = w.shop(name, 1)
+		}
+		p := w.start("one", bundles, io.Discard)
+		defer p.end()
+		p.Gate = Gate{PerEvent: 1}
+		ev := events.Event{ID: "2", Source: "urn:test", Kind: events.KindManual, Manual: &events.Manual{Credential: events.Credential{Name: "other"}}}
+		if err := errors.Join(p.Accept(t.Context(), departure("1"), time.Now()), p.Accept(t.Context(), ev, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Hour)
+		if w.record(t, "other").Generation != 1 {
+			t.Errorf("%+v", w.record(t, "other"))
+		}
+	})
+}
+
 // TestAHeldEventGoesAlong: when another event rotates the bundle anyway, nobody needs to be asked any more.
 func TestAHeldEventGoesAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events"
@@ -31,28 +32,66 @@ func (e *UnmatchedError) DeadLetter() (reason, remedy string) {
 // delivery. The same event again changes nothing. stored is when the stream stored it. A record that cannot be read
 // holds up its own bundle only: the others take the event, and the error brings it back for the one.
 func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) error {
-	hits, later := e.resolver.resolve(ctx, ev)
-	if later != nil && len(hits) == 0 {
+	if ev.Offboarding != nil {
+		return e.acceptLeaver(ctx, ev, stored)
+	}
+	t, later := e.resolver.touched(ctx, ev)
+	if later != nil && len(t.Hits) == 0 {
 		e.suspect(ev, stored, later)
 		return later
 	}
+	w := waiting(ev, stored)
+	if err := e.unknown(ctx, w, t.Refused, t.Notes); err != nil {
+		return err
+	}
+	verdict, why := e.judge(ev, t, 0)
+	err := e.spread(ctx, t.Hits, w, verdict, why)
+	if _, refused := errors.AsType[*UnmatchedError](err); refused && later != nil { // it comes back for what could not be read, and is refused then
+		return later
+	}
+	return errors.Join(err, later)
+}
+
+// waiting is what every bundle's record takes of an event.
+func waiting(ev events.Event, stored time.Time) Waiting {
+	return Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Severity: ev.Severity()}
+}
+
+// judge says what an event may do by itself: that is for the rules, for the bounds, and for somebody to decide when it may be about
+// two persons.
+func (e *Engine) judge(ev events.Event, t Touched, logins int) (Verdict, string) {
 	lastHour := 0
 	if e.Gate.PerHour > 0 {
 		lastHour = begun(e.view.records(), e.Now())
 	}
-	claimed := count(hits, func(h Hit) bool { return !h.Proven }) // who knows a live value cannot be a forger: the bounds do not hold it
+	claimed := count(t.Hits, func(h Hit) bool { return !h.Proven }) // who knows a live value cannot be a forger: the bounds do not hold it
 	verdict, why := e.Gate.Judge(ev, claimed, lastHour)
-	if len(hits) == 0 && verdict == Allow {
-		return e.leaveAlone(ctx, ev, stored)
+	if verdict == Report {
+		return verdict, why
 	}
+	reasons := []string{why}
+	if t.Doubt != "" {
+		reasons = append(reasons, t.Doubt)
+	}
+	if ended := e.view.ended(e.Now().Add(-time.Hour)); e.LoginsPerHour > 0 && logins > 0 && ended+logins > e.LoginsPerHour {
+		reasons = append(reasons, fmt.Sprintf("it ends %d logins, %d were ended within an hour, and %d are enough", logins, ended, e.LoginsPerHour))
+	}
+	if reasons = slices.DeleteFunc(reasons, func(s string) bool { return s == "" }); len(reasons) > 0 {
+		return Ask, strings.Join(reasons, "; ")
+	}
+	return verdict, ""
+}
+
+// spread puts an event into the record of every bundle that it touches.
+func (e *Engine) spread(ctx context.Context, hits []Hit, w Waiting, verdict Verdict, why string) error {
 	var unread, full error
 	for _, h := range hits {
-		w := Waiting{Event: ev.Key(), ID: ev.Source + " " + ev.ID, Kind: ev.Kind, Stored: stored, Why: h.Why, Severity: ev.Severity(), Proven: h.Proven, Version: h.Version, Leaver: e.leaver(ev)}
-		if ev.Offboarding != nil && ev.Offboarding.EffectiveAt.After(e.Now()) {
-			w.NotBefore = ev.Offboarding.EffectiveAt
+		if _, known := e.Bundles[h.Bundle]; !known {
+			continue // taken out of the configuration since
 		}
+		w.Why, w.Proven, w.Version = h.Why, h.Proven, h.Version
 		if h.Retired {
-			if err := e.stillDead(ctx, h, w, stored); err != nil {
+			if err := e.stillDead(ctx, h, w, w.Stored); err != nil {
 				return err
 			}
 			continue
@@ -62,7 +101,7 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		case Ask:
 			w.Held = why
 		case Report:
-			if err := e.tell(ctx, h.Bundle, w, stored, events.ResultReported, why, ""); err != nil {
+			if err := e.tell(ctx, h.Bundle, w, w.Stored, events.ResultReported, why, ""); err != nil {
 				return err
 			}
 			continue
@@ -89,10 +128,25 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		}
 		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Str("held", w.Held).Msg("event accepted")
 	}
-	if unread = errors.Join(unread, later); unread == nil { // what can be read again comes back, and is refused then
+	if unread == nil { // what can be read again comes back, and is refused then
 		return full
 	}
 	return unread
+}
+
+// unknown raises what Vault does not tell of the person an event is about, and what else of theirs deserves a look.
+func (e *Engine) unknown(ctx context.Context, w Waiting, refused, notices []string) error {
+	if len(refused) > 0 {
+		err := e.say(ctx, w, "unknown", events.ResultReported, "Vault does not tell all that the person could read, so that bundles may be missing: "+strings.Join(refused, "; "),
+			"mend it (rotator check), look again (rotator affected), and rotate by hand what is missing (rotator emit manual)")
+		if err != nil {
+			return err
+		}
+	}
+	if len(notices) == 0 {
+		return nil
+	}
+	return e.say(ctx, w, "notice", events.ResultReported, strings.Join(notices, "; "), "look for what the person has minted: leases end with their login (people.disable), secret-ids do not")
 }
 
 // ask raises that somebody has to approve an event, unless it has joined a rotation that does what it asks for.
@@ -115,6 +169,17 @@ func (e *Engine) tell(ctx context.Context, bundle string, w Waiting, at time.Tim
 	return nil
 }
 
+// say publishes something about an event that belongs to no bundle. Said again it is the same message.
+func (e *Engine) say(ctx context.Context, w Waiting, about, result, reason, remedy string) error {
+	o := events.Outcome{Rotation: strings.TrimSuffix("event-"+ApprovalID(w.Event)+"-"+about, "-"), Result: result, Kind: w.Kind, Events: []string{w.ID}, Started: w.Stored.UTC(), Finished: w.Stored.UTC(),
+		Reason: reason, Remedy: remedy}
+	if err := e.Outbox.Outcome(ctx, o); err != nil {
+		return fmt.Errorf("publishing what there is to say about an event: %w", err)
+	}
+	e.Log.Warn().Str("event", w.ID).Str("result", result).Str("reason", reason).Str("remedy", remedy).Msg("about a person")
+	return nil
+}
+
 // enqueue puts the event into one record. When nobody works on the bundle and a worker is free here, the same
 // compare-and-swap claims it.
 func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
@@ -132,8 +197,8 @@ func (e *Engine) enqueue(ctx context.Context, bundle string, w Waiting) error {
 		}
 		rec.cool(e.Bundles[bundle])
 		e.hasten(&rec, now)
-		due, _ := rec.Due()
-		claims := rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())
+		due, any := rec.Due()
+		claims := any && rec.State == Idle && rec.Owner == "" && !due.After(now) && e.lanes.book(bundle, rec.Urgent())
 		if claims {
 			rec.take(e.Replica, now, e.Lease)
 		}

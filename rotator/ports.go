@@ -173,12 +173,14 @@ type Platform interface {
 
 // Journal keeps one record per bundle. Put is a compare-and-swap: it fails with ErrConflict when revision is
 // not the newest, and with ErrUnknown when the answer was lost. Get reads from the leader. A key that a person has
-// deleted does not exist: Get fails with ErrNotFound, List leaves it out, Put at revision 0 makes it anew.
+// deleted does not exist: Get fails with ErrNotFound, List leaves it out, Put at revision 0 makes it anew. Forget takes what is stored
+// up to a revision away for good; anything newer stays.
 type Journal interface {
 	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
 	Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 	List(ctx context.Context) (map[string]Stored, error)
 	Watch(ctx context.Context) <-chan Change
+	Forget(ctx context.Context, key string, revision uint64) error
 }
 
 // Stored is one journal value with its revision.
@@ -192,14 +194,6 @@ type Change struct {
 	Key string
 	Stored
 	Deleted bool // by a person: there is no value any more, and Revision is that of the deletion
-}
-
-// People is what Vault knows of persons. names are everything an event says that a login may be called by.
-type People interface {
-	// Readable returns those of the secrets ("mount/path") that one of these names could read by Vault's own rules, each with how.
-	Readable(ctx context.Context, names, secrets []string) (map[string]string, error)
-	// Disable stops logins and tokens of these names, and tells what it did. It may be repeated.
-	Disable(ctx context.Context, names []string) (done []string, err error)
 }
 
 // Outbox publishes what happened. Publishing the same thing again is harmless.

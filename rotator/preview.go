@@ -33,8 +33,18 @@ func (p Preview) Plan(ctx context.Context, bundle string, kind events.Kind) (Pla
 	return Planned(facts), nil
 }
 
-// Resolve returns the bundles that an event touches, as the service would find them.
+// Resolve returns the bundles that an event touches, as the service would find them. A *IncompleteError comes beside those that could
+// be found.
 func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
+	t, err := p.Touched(ctx, ev)
+	if err == nil && len(t.Refused) > 0 {
+		err = &IncompleteError{Refused: t.Refused}
+	}
+	return t.Hits, err
+}
+
+// Touched returns all that there is to say about what an event touches.
+func (p Preview) Touched(ctx context.Context, ev events.Event) (Touched, error) {
 	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log, vault: p.Home}
-	return r.resolve(ctx, ev)
+	return r.touched(ctx, ev)
 }

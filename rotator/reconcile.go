@@ -47,7 +47,7 @@ func (r Reconciliation) Clean() bool {
 const turnKey = "_reconcile"
 
 // Housekeeping reports whether a journal key is the rotator's own and no bundle.
-func Housekeeping(key string) bool { return key == turnKey }
+func Housekeeping(key string) bool { return key == turnKey || IsDeparture(key) }
 
 // reconcileLoop compares every once in a while. Of several replicas one does it: whoever moves the next turn forward in
 // the journal.

@@ -102,11 +102,12 @@ type Waiting struct {
 	NotBefore time.Time   `json:"not_before,omitzero"` // a departure in the future
 	Why       string      `json:"why"`                 // how the bundle was found
 	Severity  string      `json:"severity,omitempty"`
-	Proven    bool        `json:"proven,omitempty"`  // the value itself has led here
-	Version   int         `json:"version,omitempty"` // KV version that has leaked, if it is known and not the newest
-	Like      int         `json:"like,omitempty"`    // further events that ask for the same
-	Leaver    []string    `json:"leaver,omitempty"`  // the logins to be ended
-	Held      string      `json:"held,omitempty"`    // why it waits for approval
+	Proven    bool        `json:"proven,omitempty"`   // the value itself has led here
+	Version   int         `json:"version,omitempty"`  // KV version that has leaked, if it is known and not the newest
+	Like      int         `json:"like,omitempty"`     // further events that ask for the same
+	Departs   bool        `json:"departs,omitempty"`  // a login is to be ended as well, see Departure
+	Effective time.Time   `json:"effective,omitzero"` // a departure in the future: a rotation before does not do for it
+	Held      string      `json:"held,omitempty"`     // why it waits for approval
 	Approval  *Approval   `json:"approval,omitempty"`
 }
 
@@ -145,7 +146,6 @@ type Rotation struct {
 	Asked     Verb                 `json:"asked,omitempty"`   // what an operator decided and nobody has done yet
 	Alarmed   bool                 `json:"alarmed,omitempty"` // that it is late has been published
 	Final     *Receipt             `json:"final,omitempty"`   // how it ended; being published
-	Left      []string             `json:"left,omitempty"`    // logins that were ended
 	Plan      string               `json:"plan,omitempty"`    // digest of the plan that was approved; no other is run
 }
 
@@ -221,7 +221,7 @@ func (r *Record) Take(w Waiting, now time.Time) (bool, error) {
 		return false, nil
 	}
 	switch {
-	case r.joins(w):
+	case r.joins(w, now):
 		w.Held, w.NotBefore = "", time.Time{} // what it asks for is being done
 		rot := r.Rotation
 		if rot.Events = together(rot.Events, w, maxEvents); w.Kind == events.KindLeak {
@@ -242,9 +242,9 @@ func (r *Record) Take(w Waiting, now time.Time) (bool, error) {
 }
 
 // joins reports whether the running rotation does what an event asks for.
-func (r *Record) joins(w Waiting) bool {
+func (r *Record) joins(w Waiting, now time.Time) bool {
 	rot := r.Rotation
-	return rot != nil && r.State != Quarantined && !rot.Back && rot.Final == nil && (rot.MintBegan.After(w.Stored) || w.Version > 0 && w.Version == rot.Base)
+	return rot != nil && !w.Effective.After(now) && r.State != Quarantined && !rot.Back && rot.Final == nil && (rot.MintBegan.After(w.Stored) || w.Version > 0 && w.Version == rot.Base)
 }
 
 // parked reports an event that does not lead to a rotation now: it waits for approval, or for its date.

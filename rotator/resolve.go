@@ -3,7 +3,6 @@ package rotator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -16,11 +15,11 @@ import (
 
 // A Hit is one bundle that an event touches, and how it was found.
 type Hit struct {
-	Bundle  string
-	Why     string
-	Proven  bool // by the value itself
-	Version int  // KV version that holds the value, if it is not the newest
-	Retired bool // that version's generation was revoked long ago: there is nothing to rotate
+	Bundle  string `json:"bundle"`
+	Why     string `json:"why"`
+	Proven  bool   `json:"proven,omitempty"`  // by the value itself
+	Version int    `json:"version,omitempty"` // KV version that holds the value, if it is not the newest
+	Retired bool   `json:"retired,omitempty"` // that version's generation was revoked long ago: there is nothing to rotate
 }
 
 // resolver finds the bundles an event is about. Only fingerprints need Vault.
@@ -34,11 +33,9 @@ type resolver struct {
 }
 
 // resolve returns the bundles in order of name. It fails with *UnmatchedError when a leak, an expiry or a request
-// names nothing that is managed; a departure that touches nothing is no error.
+// names nothing that is managed. Persons are the matter of touched.
 func (r *resolver) resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
 	switch {
-	case ev.Offboarding != nil:
-		return r.byPerson(ctx, *ev.Offboarding)
 	case ev.Leak != nil:
 		return r.leak(ctx, *ev.Leak)
 	case ev.Expiring != nil:
@@ -49,20 +46,21 @@ func (r *resolver) resolve(ctx context.Context, ev events.Event) ([]Hit, error) 
 	return nil, &UnmatchedError{Text: "the event has no data", Remedy: "publish one of the four kinds with its data"}
 }
 
-// leak follows what the event says of the credential, then what the configuration knows of the place where it was found, and
-// last the person whose login was taken over.
+// leak follows what the event says of the credential, and then what the configuration knows of the place where it was found.
 func (r *resolver) leak(ctx context.Context, l events.Leak) ([]Hit, error) {
 	hits, err := r.credential(ctx, l.Credential)
-	if _, unmatched := errors.AsType[*UnmatchedError](err); !unmatched {
+	if !unmatched(err) {
 		return hits, err
 	}
 	if hits := r.byAlias(l); len(hits) > 0 {
 		return hits, nil
 	}
-	if l.Person != nil {
-		return r.byPerson(ctx, events.Offboarding{Person: *l.Person})
-	}
 	return nil, err
+}
+
+func unmatched(err error) bool {
+	_, ok := errors.AsType[*UnmatchedError](err)
+	return ok
 }
 
 // byAlias matches what detectors call a credential. The configuration says what that stands for.
@@ -168,100 +166,4 @@ func (r *resolver) byAction(c events.Credential) []Hit {
 		}
 	}
 	return hits
-}
-
-// byPerson compares every identifier of the leaver with the holders. Leaving a team counts for the holders that name
-// that team; anything else counts for everything the person held.
-func (r *resolver) byPerson(ctx context.Context, o events.Offboarding) ([]Hit, error) {
-	people := identities(o.Person)
-	readable, err := r.readable(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	var groups []string
-	if o.Scope != nil {
-		for _, g := range []string{o.Scope.Team, o.Scope.Organization, o.Scope.Application} {
-			if g != "" {
-				groups = append(groups, "group:"+strings.ToLower(g))
-			}
-		}
-	}
-	if o.Change == "membership_removed" {
-		people = nil
-	}
-	var hits []Hit
-	for _, name := range slices.Sorted(maps.Keys(r.bundles)) {
-		var why []string
-		if holder, ok := held(r.bundles[name].Holders, append(slices.Clone(people), groups...)); ok {
-			why = append(why, "holder "+holder)
-		}
-		if how := readable[r.bundles[name].Secret]; how != "" {
-			why = append(why, how)
-		}
-		if len(why) > 0 {
-			hits = append(hits, Hit{Bundle: name, Why: strings.Join(why, "; ")})
-		}
-	}
-	return hits, nil
-}
-
-// readable asks Vault what the person could read. Who only leaves a team keeps the login. If Vault does not let us ask, the holders
-// of the configuration have to do, and the log says so.
-func (r *resolver) readable(ctx context.Context, o events.Offboarding) (map[string]string, error) {
-	names := logins(o.Person)
-	if r.people == nil || o.Change == "membership_removed" || len(names) == 0 {
-		return nil, nil
-	}
-	var secrets []string
-	for _, b := range r.bundles {
-		secrets = append(secrets, b.Secret)
-	}
-	slices.Sort(secrets)
-	found, err := r.people.Readable(ctx, names, slices.Compact(secrets))
-	if errors.Is(err, ErrPermanent) {
-		r.log.Error().Err(err).Msg("Vault does not tell what a person could read; only holders are looked at; run: rotator check")
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("asking Vault what a person could read: %w", err)
-	}
-	return found, nil
-}
-
-// logins lists what a person may be called on an auth mount, as written and in lower case.
-func logins(p events.Person) (out []string) {
-	for _, id := range p.Identifiers {
-		for _, s := range []string{id.Email, strings.TrimPrefix(id.URI, "acct:"), id.Sub, id.ID, id.ExternalID} {
-			for _, one := range []string{s, strings.ToLower(s)} {
-				if one != "" && !strings.HasPrefix(one, "/") && !slices.Contains(out, one) {
-					out = append(out, one)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// identities lists what may be written in holders for a person, in lower case.
-func identities(p events.Person) []string {
-	var out []string
-	for _, id := range p.Identifiers {
-		for _, s := range []string{id.Email, strings.TrimPrefix(id.URI, "acct:"), id.Sub, id.ID, id.ExternalID, id.PhoneNumber} {
-			if s != "" {
-				out = append(out, strings.ToLower(s))
-			}
-		}
-	}
-	return out
-}
-
-func held(holders, who []string) (string, bool) {
-	for _, h := range holders {
-		for _, w := range who {
-			if ok, err := path.Match(strings.ToLower(h), w); err == nil && ok {
-				return h, true
-			}
-		}
-	}
-	return "", false
 }

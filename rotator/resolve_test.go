@@ -18,16 +18,17 @@ func shops(t *testing.T) (*world, *resolver) {
 	one, two := w.shop("one", 1), w.shop("two", 2)
 	one.Compose = map[string]Template{"URL": must(ParseTemplate("x{{PASSWORD}}"))}
 	two.Holders = []string{"*@example.com", "group:payments", "00u3m90"}
+	one.Holders = append(one.Holders, "https://idp.example#AbC", "group:acme")
 	return w, &resolver{bundles: map[string]Bundle{"one": one, "two": two}, secrets: &ports{world: w}}
 }
 
 func found(t *testing.T, r *resolver, ev events.Event) (out []string) {
 	t.Helper()
-	hits, err := r.resolve(t.Context(), ev)
+	touched, err := r.touched(t.Context(), ev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range hits {
+	for _, h := range touched.Hits {
 		if h.Why == "" || strings.Contains(h.Why, canary) {
 			t.Errorf("why %s? %q", h.Bundle, h.Why)
 		}
@@ -69,8 +70,15 @@ func TestResolve(t *testing.T) {
 		"person by glob":         {left("deleted", nil, mail("bob@example.com")), []string{"two"}},
 		"person by subject":      {left("deactivated", nil, events.Identifier{Format: "iss_sub", Iss: "https://x", Sub: "00u3m90"}), []string{"two"}},
 		"person by account":      {left("deactivated", nil, events.Identifier{Format: "account", URI: "acct:alice@example.com"}), []string{"one", "two"}},
+		"person by guest name":   {left("deleted", nil, events.Identifier{Format: "opaque", ID: "bob#EXT#@example.com"}), []string{"two"}},
+		"by issuer and subject":  {left("deleted", nil, events.Identifier{Format: "iss_sub", Iss: "https://idp.example", Sub: "AbC"}), []string{"one"}},
+		"of another issuer":      {left("deleted", nil, events.Identifier{Format: "iss_sub", Iss: "https://evil.example", Sub: "AbC"}), nil},
+		"in another case":        {left("deleted", nil, events.Identifier{Format: "iss_sub", Iss: "https://idp.example", Sub: "abc"}), nil},
 		"nobody we know":         {left("terminated", nil, mail("eve@elsewhere.org")), nil},
 		"left a team only":       {left("membership_removed", &events.Scope{Team: "Payments"}, mail("alice@example.com")), []string{"two"}},
+		"left a team of it only": {left("membership_removed", &events.Scope{Team: "kitchen", Organization: "acme"}, mail("alice@example.com")), nil},
+		"left the organization":  {left("membership_removed", &events.Scope{Organization: "Acme"}, mail("eve@elsewhere.org")), []string{"one"}},
+		"lost an application":    {left("membership_removed", &events.Scope{Application: "payments", Organization: "acme"}, mail("eve@elsewhere.org")), []string{"two"}},
 		"left another team":      {left("membership_removed", &events.Scope{Team: "kitchen"}, mail("alice@example.com")), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

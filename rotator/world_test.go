@@ -30,6 +30,7 @@ type world struct {
 	creds    map[string]*credState // by value
 	targets  map[Ref]*targetState
 	journal  map[string][]Stored
+	gone     map[string]uint64 // last revision of what was forgotten
 	watchers []chan Change
 	outcomes map[string]events.Outcome
 	raised   []events.Event
@@ -83,7 +84,7 @@ type targetState struct {
 func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, secrets: make(map[string][]Snapshot), anchors: make(map[string]*anchorState), creds: make(map[string]*credState),
-		targets: make(map[Ref]*targetState), journal: make(map[string][]Stored), outcomes: make(map[string]events.Outcome), calls: make(map[string]int),
+		targets: make(map[Ref]*targetState), journal: make(map[string][]Stored), gone: make(map[string]uint64), outcomes: make(map[string]events.Outcome), calls: make(map[string]int),
 		message: 1 << 20,
 	}
 }
@@ -428,7 +429,7 @@ func (p journalPort) Put(_ context.Context, key string, value []byte, revision u
 			p.tooLarge++
 			return ErrTooLarge
 		}
-		at = head.Revision + 1
+		at = max(head.Revision, p.gone[key]) + 1
 		s := Stored{Value: value, Revision: at}
 		p.journal[key] = append(h, s)
 		p.hint(Change{Key: key, Stored: s})
@@ -457,6 +458,18 @@ func (w *world) remove(key string, hint bool) {
 	if hint {
 		w.hint(Change{Key: key, Stored: s, Deleted: true})
 	}
+}
+
+func (p *ports) Forget(_ context.Context, key string, revision uint64) error {
+	return p.ports("forget", func() {
+		h := p.journal[key]
+		if h = slices.DeleteFunc(slices.Clone(h), func(s Stored) bool { return s.Revision <= revision }); len(h) > 0 {
+			p.journal[key] = h
+			return
+		}
+		p.gone[key] = revision
+		delete(p.journal, key)
+	})
 }
 
 func (p *ports) List(context.Context) (map[string]Stored, error) {

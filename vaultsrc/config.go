@@ -71,7 +71,7 @@ type Client struct {
 	once  *api.Client   // never sends anything twice
 	slots chan struct{} // one per call under way
 
-	probing sync.Mutex // see CouldRead
+	probing sync.Mutex // see Can
 	session
 }
 

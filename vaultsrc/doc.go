@@ -35,11 +35,13 @@
 //
 // # Rights
 //
-// To ask what a person could read ([Client.CouldRead]) the login needs read on sys/auth, update on identity/lookup/entity,
-// identity/entity-alias, auth/token/create/<probe role>, auth/token/{lookup,revoke}-accessor and sys/capabilities-accessor, and delete on
-// identity/entity-alias/id/*. The probe role is a way to any policy, though never to a token: its answers are wrapped, and the wrapping
+// To ask what a person could read ([Client.Can]) the login needs read on sys/auth, on identity/group/id/* and where Door.Login points, update
+// on identity/lookup/entity, auth/token/create/<probe role>, auth/token/{lookup,revoke}-accessor and sys/capabilities-accessor, delete on
+// identity/entity-alias/id/*, and update on identity/entity-alias with allowed_parameters name = rotator-probe-*, mount_accessor = that of
+// token/, canonical_id = any. The probe role is a way to any policy, though never to a token: its answers are wrapped, and the wrapping
 // token is dropped. Whoever holds this login could unwrap one: give it to the rotator alone, and watch the audit log for the role.
-// To end a login ([Client.Disable]) it needs update on identity/entity/id/*, and list with sudo on auth/token/accessors.
+// To end a login ([Client.Disable]) it needs update on identity/entity/id/* with allowed_parameters disabled = true - without that it could
+// give any entity any policy - and list with sudo on auth/token/accessors.
 //
 // The login needs read and update on kv data, update on auth/token/create/<anchor role>, on
 // auth/token/{lookup,renew,revoke}-accessor and on sys/leases/{lookup,renew,revoke}, and list with sudo

@@ -29,6 +29,7 @@ type follower struct {
 
 	open map[string]string         // bundle -> last state shown
 	done map[string]events.Outcome // bundle -> what came of the event
+	told string                    // of the login
 }
 
 // run reads the journal, which knows which bundles took the event, and returns one outcome per bundle.
@@ -99,8 +100,33 @@ func (f *follower) outcomes() []events.Outcome {
 	return out
 }
 
+// theLogin stands in the place of a bundle for the login that an event ends.
+const theLogin = "(login)"
+
+// login takes the event's departure in. That a login was ended is no outcome of a rotation; that it was not, or waits, is one.
+func (f *follower) login(d rotator.Departure) {
+	text := strings.Join(d.Notes, "; ")
+	switch {
+	case d.Waits():
+		f.done[theLogin] = events.Outcome{Bundle: theLogin, Result: events.ResultHeld, Kind: d.Kind, Reason: d.Held + "; it would end the login of " + d.Ends(), Remedy: "rotator approve " + rotator.ApprovalID(d.Event)}
+	case len(d.Names) > 0 && d.Done.IsZero():
+		f.open[theLogin] = "about to be ended"
+		return
+	case strings.Contains(text, "CAREFUL"):
+		f.done[theLogin] = events.Outcome{Bundle: theLogin, Result: events.ResultReported, Kind: d.Kind, Reason: text}
+	case text != "" && f.told != text:
+		f.say("%s", text)
+		f.told = text
+	}
+	delete(f.open, theLogin)
+}
+
 // look takes one record in, if it is about the event.
 func (f *follower) look(value []byte) {
+	if d, err := rotator.DecodeDeparture(value); err == nil && d.Event == f.event.Key() {
+		f.login(d)
+		return
+	}
 	rec, err := rotator.DecodeRecord(value)
 	if err != nil || !rec.Knows(f.event.Key()) {
 		return

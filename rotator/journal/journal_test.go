@@ -47,6 +47,39 @@ func TestPutIsCompareAndSwap(t *testing.T) {
 	}
 }
 
+// TestForget: every value up to a revision is gone, a newer one and other keys stay, and the key may be used again.
+func TestForget(t *testing.T) {
+	s := open(t, single(t), 1)
+	ctx := t.Context()
+	put := func(key, value string, revision uint64) uint64 {
+		t.Helper()
+		r, err := s.Put(ctx, key, []byte(value), revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	other := put("_leave-y", "y", 0)
+	r2 := put("_leave-x", "two", put("_leave-x", "one", 0))
+	r3 := put("_leave-x", "three", r2)
+	for _, revision := range []uint64{r2, r3, r3} {
+		if err := s.Forget(ctx, "_leave-x", revision); err != nil {
+			t.Fatal(err)
+		}
+		v, _, err := s.Get(ctx, "_leave-x")
+		if newer := revision == r2; newer != (err == nil && string(v) == "three") || !newer && !errors.Is(err, rotator.ErrNotFound) {
+			t.Errorf("up to %d: %q, %v", revision, v, err)
+		}
+	}
+	if h, err := s.History(ctx, "_leave-x"); err != nil || len(h) > 0 {
+		t.Errorf("history: %v, %v", h, err)
+	}
+	put("_leave-x", "again", 0)
+	if all, err := s.List(ctx); err != nil || len(all) != 2 || all["_leave-y"].Revision != other || string(all["_leave-x"].Value) != "again" {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
 func TestListSeesEveryKey(t *testing.T) {
 	s := open(t, single(t), 1)
 	want := map[string]string{}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
@@ -76,6 +77,18 @@ func (s *Store) put(ctx context.Context, key string, value []byte, revision uint
 	default:
 		return 0, fmt.Errorf("%w: %w", rotator.ErrUnavailable, r.Error)
 	}
+}
+
+// Forget purges the values of key up to revision. A newer one stays.
+func (s *Store) Forget(ctx context.Context, key string, revision uint64) error {
+	st, err := s.js.Stream(ctx, Stream)
+	if err == nil {
+		err = st.Purge(ctx, jetstream.WithPurgeSubject(prefix+encode(key)), jetstream.WithPurgeSequence(revision+1))
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting journal record %q: %w: %w", key, rotator.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // History returns the kept values of key, oldest first, for people to look at.

@@ -80,6 +80,7 @@ bundles:
 		Log:    Log{Level: "info", Format: "auto"},
 		Events: Events{Gate: rotator.Gate{PerEvent: 50, PerHour: 200}},
 		Ops:    Ops{Listen: "127.0.0.1:9180"}, Limits: Limits{Bundles: 8, Vault: 32, Lease: 45 * time.Second, Straggler: 65 * time.Second},
+		People:    People{PerHour: 20},
 		Reconcile: rotator.Reconcile{Every: time.Hour, Settle: 20 * time.Minute, Revoke: true},
 	}
 	if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(Config{}, "Bundles")); diff != "" {

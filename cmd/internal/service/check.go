@@ -118,7 +118,7 @@ func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, rep
 		missing := lacking(needs[p], have[p])
 		if len(missing) > 0 {
 			report(Finding{Subject: "vault " + p, Text: "the rotator's token lacks " + strings.Join(missing, ", "),
-				Remedy: fmt.Sprintf("add to its policy: path %q { capabilities = [%s] }", p, quoted(needs[p]))})
+				Remedy: fmt.Sprintf("add to its policy: path %q { capabilities = [%s]%s }", p, quoted(needs[p]), narrow(p))})
 			ok = false
 		}
 	}
@@ -126,6 +126,17 @@ func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, rep
 		report(Finding{OK: true, Subject: "vault", Text: fmt.Sprintf("has the rights it needs on %d paths", len(needs))})
 	}
 	return ok
+}
+
+// narrow is how much of a capability is needed, where the whole of it would be a way to any policy.
+func narrow(path string) string {
+	switch path {
+	case "identity/entity/id/*":
+		return ` allowed_parameters = { "disabled" = [true] }`
+	case "identity/entity-alias":
+		return ` allowed_parameters = { "name" = ["rotator-probe-*"], "canonical_id" = [], "mount_accessor" = ["ACCESSOR OF token/, see vault auth list"] }`
+	}
+	return ""
 }
 
 func quoted(ss []string) string { return `"` + strings.Join(ss, `", "`) + `"` }
@@ -188,6 +199,7 @@ func peopleRights(p config.People) map[string][]string {
 	out["sys/auth"] = []string{"read"}
 	out["identity/lookup/entity"] = []string{"update"}
 	if p.ProbeRole != "" {
+		out["identity/group/id/*"] = []string{"read"} // of who is disabled already
 		out["identity/entity-alias"] = []string{"update"}
 		out["identity/entity-alias/id/*"] = []string{"delete"}
 		out["auth/token/create/"+p.ProbeRole] = []string{"update"}

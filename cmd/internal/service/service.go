@@ -102,7 +102,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
-		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Never: cfg.People.Never, LoginsPerHour: cfg.People.PerHour, Search: new(search(cfg, platform, nil)),
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile, Clock: store.Clock,
 	})
 }
