@@ -43,6 +43,13 @@
 // holders and, if [People] is there, by what Vault says they could read; an error there that waiting does not cure leaves the
 // holders. A leaver's login is ended as a step of the rotation, before anything is minted; that Vault refuses it stops nothing.
 //
+// # Copies
+//
+// A leaked value of which the fingerprint is known is looked for on all hosts ([Search]): copies that no rotation replaces die unannounced
+// with the old credential, so they are told in an outcome. Values are compared in memory: whole ones, nested ones, and what JSON in texts,
+// URLs and encodings are made of; what is inside of a longer text can only be found when the value itself is at hand ([Known]). What could
+// not be read, or is hidden by its host, is told, too: nothing found is only a no when everything was looked at.
+//
 // # Failure modes
 //
 // OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version

@@ -12,8 +12,9 @@ import (
 
 // A Row is one line of a host's list.
 type Row struct {
-	Name    string // "name" or "package/name"
-	Version string
+	Name     string // "name" or "package/name"
+	Version  string
+	Provider string // of a binding: the package in the same namespace that it refers to
 }
 
 // A Drift is a target that does not hold its bundle's live version any more.

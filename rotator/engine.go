@@ -35,7 +35,7 @@ type Config struct {
 	Gate      Gate
 	People    People    // may be nil: then persons are found by holders only
 	Disable   bool      // the logins of who leaves are ended as well; needs People
-	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
+	Search    *Search   // may be nil: then a value that has leaked is looked for in bundles only
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 }
@@ -66,7 +66,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1)}, nil
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log}, view: newView(), lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, huntMost)}, nil
 }
 
 // Run works the journal off until ctx ends: it claims what is due, leaks first, and returns when every rotation

@@ -69,6 +69,7 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 		}
 		e.Log.Info().Str("bundle", h.Bundle).Str("event", w.ID).Str("kind", string(w.Kind)).Str("because", w.Why).Str("held", w.Held).Msg("event accepted")
 	}
+	e.pursue(ev, stored, hits)
 	return unread
 }
 

@@ -2,7 +2,10 @@ package rotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -15,6 +18,7 @@ type Preview struct {
 	Secrets  Secrets
 	Platform Platform
 	People   People // may be nil
+	Disable  bool   // as of Config
 	Log      zerolog.Logger
 }
 
@@ -36,4 +40,42 @@ func (p Preview) Plan(ctx context.Context, bundle string, kind events.Kind) (Pla
 func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
 	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log}
 	return r.resolve(ctx, ev)
+}
+
+// Leaver lists the logins that the service would end for an event.
+func (p Preview) Leaver(ev events.Event) []string {
+	return (&Engine{Config: Config{People: p.People, Disable: p.Disable}}).leaver(ev)
+}
+
+// Logins lists what a person may be called by in Vault.
+func Logins(p events.Person) []string { return logins(p) }
+
+// A Kept is a key of a bundle that holds what was looked for.
+type Kept struct {
+	Bundle, Key string
+	Inside, How string // as of a Place
+	Changes     bool   // a rotation gives the key another value
+}
+
+// Keeps looks for values in the newest version of every bundle, in all the ways in which a Search looks for them on the hosts. unread are
+// the bundles that could not be looked at, with the reason.
+func (p Preview) Keeps(ctx context.Context, sought Sought) (found []Kept, unread []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.Bundles)) {
+		b := p.Bundles[name]
+		s, err := p.Secrets.Read(ctx, b.Secret, 0)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("bundle %s: %v", name, err))
+			continue
+		}
+		changes := b.changes()
+		for _, key := range slices.Sorted(maps.Keys(s.Set)) {
+			for _, f := range within(s.Set[key], sought) {
+				found = append(found, Kept{Bundle: name, Key: key, Inside: f.at, How: f.how, Changes: changes[key]})
+			}
+		}
+	}
+	return found, unread
 }

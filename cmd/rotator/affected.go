@@ -102,7 +102,7 @@ func (a *affecting) run(cmd *cobra.Command, _ []string) error {
 	if err := a.resolve(ctx, cfg, preview, list, &out); err != nil {
 		return remote(err)
 	}
-	if err := a.search(ctx, cmd, cfg, key, list, &out); err != nil {
+	if err := a.search(ctx, cmd, cfg, preview.Secrets, key, list, &out); err != nil {
 		return remote(err)
 	}
 	if err := a.show(cmd, out); err != nil {
@@ -191,7 +191,7 @@ func (a *affecting) resolve(ctx context.Context, cfg *config.Config, preview rot
 }
 
 // search looks on the hosts for the values that the events have fingerprints of.
-func (a *affecting) search(ctx context.Context, cmd *cobra.Command, cfg *config.Config, key secret.Key, list []events.Event, out *affected) error {
+func (a *affecting) search(ctx context.Context, cmd *cobra.Command, cfg *config.Config, secrets rotator.Secrets, key secret.Key, list []events.Event, out *affected) error {
 	var fps []events.Fingerprint
 	for _, e := range list {
 		if e.Leak != nil {
@@ -201,16 +201,16 @@ func (a *affecting) search(ctx context.Context, cmd *cobra.Command, cfg *config.
 	if len(fps) == 0 || a.noSearch {
 		return nil
 	}
-	s, err := service.NewSearch(cfg, progress(cmd.ErrOrStderr(), a.json()))
+	s, err := service.NewSearch(cfg, secrets, progress(cmd.ErrOrStderr(), a.json()))
 	if err != nil {
 		return err
 	}
-	found, err := s.Run(ctx, rotator.Matcher(key, fps))
+	found := s.Run(ctx, rotator.Prints(key, fps))
 	out.Places, out.Searched, out.Unread = found.Places, found.Searched, found.Unread
 	if out.Places == nil {
 		out.Places = []rotator.Place{}
 	}
-	return err
+	return nil
 }
 
 // progress shows how far a search is: in place on a terminal, otherwise every thousand entities.

@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (s *Service, er
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
-		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, nil)),
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Search: new(search(cfg, platform, v, besideRotations, nil)),
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile,
 	})
 }
@@ -188,7 +188,7 @@ func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotat
 		return rotator.Preview{}, err
 	}
 	return rotator.Preview{Bundles: cfg.Bundles, Secrets: &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, Platform: platform,
-		People: newPeople(client, cfg.People), Log: log}, nil
+		People: newPeople(client, cfg.People), Disable: cfg.People.Disable, Log: log}, nil
 }
 
 // Run takes events in and works them off until ctx ends. It returns when everything in hand has reached its next
