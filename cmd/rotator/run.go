@@ -13,7 +13,7 @@ Without nats.url in the configuration a NATS server runs inside this process, wi
 its data under data; then there is exactly one replica.
 
 SIGTERM stops taking events in, lets every rotation in hand reach its next durable
-state, and exits. A rotation that is not finished goes on at the next start, or on
+state, ends its login to Vault, and exits. A rotation that is not finished goes on at the next start, or on
 another replica.`
 
 func runCommand(g *globals) *cobra.Command {

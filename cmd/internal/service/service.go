@@ -166,6 +166,7 @@ func Vault(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*vaults
 	if err != nil {
 		return nil, fmt.Errorf("preparing Vault: %w", err)
 	}
+	remember(ctx, c)
 	return c, nil
 }
 
