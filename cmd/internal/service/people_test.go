@@ -94,11 +94,26 @@ people:
 	if err := s.vault.API(t.Context(), http.MethodPost, "auth/"+mount+"/login/eve", map[string]any{"password": "pw"}, &out); err == nil {
 		t.Error("who left without a bundle logs in")
 	}
-	var findings []Finding
-	Check(t.Context(), s.withIntake(yaml, "people: {mounts: ["+mount+"], probe_role: "+role+"}\n"), zerolog.Nop(), func(f Finding) { findings = append(findings, f) })
-	for _, f := range findings {
-		if !f.OK {
-			t.Errorf("%+v", f)
+	for people, want := range map[string][]string{
+		"{mounts: [" + mount + "], probe_role: " + role + "}":         nil,
+		"{mounts: [" + mount + ", no-such-mount], disable: true}":     {"people no-such-mount", "Vault has: ", mount},
+		"{mounts: [" + mount + "], probe_role: no-such-" + role + "}": {"role no-such-" + role, "vault write auth/token/roles/no-such-" + role},
+	} {
+		var wrong []string
+		told := false
+		Check(t.Context(), s.withIntake(yaml, "people: "+people+"\n"), zerolog.Nop(), func(f Finding) {
+			if !f.OK {
+				wrong = append(wrong, f.Subject+": "+f.Text+": "+f.Remedy)
+			}
+			told = told || f.OK && f.Subject == "people"
+		})
+		if len(wrong) != min(len(want), 1) || told != (want == nil) {
+			t.Errorf("%s: said to be right: %v; %v", people, told, wrong)
+		}
+		for _, text := range want {
+			if !strings.Contains(strings.Join(wrong, "\n"), text) {
+				t.Errorf("%s: not told: %s in %v", people, text, wrong)
+			}
 		}
 	}
 }
