@@ -208,11 +208,15 @@ func TestAffectedTellsATypo(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Must(t, http.MethodPost, "auth/"+mount+"/users/erin", map[string]any{"password": "pw"})
-	v.Must(t, http.MethodPost, "auth/"+mount+"/login/erin", map[string]any{"password": "pw"}) // makes the entity
+	auth, _ := v.Must(t, http.MethodPost, "auth/"+mount+"/login/erin", map[string]any{"password": "pw"})["auth"].(map[string]any) // makes the entity
 	change(t, path, "bundles:", "people: {mounts: [{path: "+mount+", local: true}], disable: true}\nbundles:")
 	for name, want := range map[string]string{"erin@example.com": "Vault knows erin on " + mount + ": entity entity_", "eirn@example.com": "Vault knows nobody of this name on " + mount} {
 		if code, out, errs := callIn(t, "", "affected", "-c", path, "--person", name); code != exitFailed || !strings.Contains(out, want) || !strings.Contains(out, "people.probe_role") {
 			t.Errorf("%s: %d %s%s", name, code, out, errs)
 		}
+	}
+	v.Must(t, http.MethodPost, fmt.Sprint("identity/entity/id/", auth["entity_id"]), map[string]any{"disabled": true})
+	if _, out, _ := callIn(t, "", "affected", "-c", path, "--person", "erin@example.com"); !strings.Contains(out, ", disabled") {
+		t.Errorf("who cannot log in any more: %s", out)
 	}
 }
