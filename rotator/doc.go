@@ -53,6 +53,13 @@
 // One event that leads to two entities on one auth mount is about two persons, as far as anybody knows, and waits as a whole. What
 // Vault refuses for good to end is noted, raised, and holds up nothing.
 //
+// # Copies
+//
+// A leaked value of which the fingerprint is known is looked for on all hosts ([Search]): copies that no rotation replaces die unannounced
+// with the old credential, so they are told in an outcome. Values are compared in memory: whole ones, nested ones, and what JSON in texts,
+// URLs and encodings are made of; what is inside of a longer text can only be found when the value itself is at hand ([Known]). What could
+// not be read, or is hidden by its host, is told, too: nothing found is only a no when everything was looked at.
+//
 // # Failure modes
 //
 // OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version

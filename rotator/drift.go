@@ -15,6 +15,7 @@ type Row struct {
 	Name        string // "name" or "package/name"
 	Version     string
 	Annotations []Annotation // the rotator's, at least
+	Provider    string       // of a binding: the package in the same namespace that it refers to
 }
 
 // A Drift is a target that does not hold its bundle's live version any more.

@@ -37,7 +37,7 @@ type Config struct {
 	People    People    // may be nil: then persons are found by holders only
 	Disable   bool      // the logins of who leaves are ended as well; needs People
 	Never     []string  // globs of names whose login is never ended
-	Search    *Search   // may be nil: then a value that no bundle holds is looked for nowhere else
+	Search    *Search   // may be nil: then a value that has leaked is looked for in bundles only
 	Inventory Inventory // may be nil: then nothing is compared
 	Reconcile Reconcile
 	Clock     Clock // may be nil: then clocks are not compared
@@ -80,7 +80,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Now = time.Now
 	}
 	seen := newView()
-	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log, vault: cfg.Home, records: seen.record}, view: seen, lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, 1),
+	return &Engine{Config: cfg, resolver: &resolver{bundles: cfg.Bundles, secrets: cfg.Secrets, people: cfg.People, log: cfg.Log, vault: cfg.Home, records: seen.record}, view: seen, lanes: new(lanes), wake: make(chan struct{}, 1), strange: make(chan strange, huntMost),
 		meeting: make(chan struct{}, 1), leaving: make(chan struct{}, 1), turns: make(chan struct{}, 1)}, nil
 }
 

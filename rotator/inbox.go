@@ -46,6 +46,9 @@ func (e *Engine) Accept(ctx context.Context, ev events.Event, stored time.Time) 
 	}
 	verdict, why := e.judge(ev, t, 0)
 	err := e.spread(ctx, t.Hits, w, verdict, why)
+	if err == nil {
+		e.pursue(ev, stored, t.Hits)
+	}
 	if _, refused := errors.AsType[*UnmatchedError](err); refused && later != nil { // it comes back for what could not be read, and is refused then
 		return later
 	}

@@ -61,10 +61,7 @@ func (r *resolver) byPath(c events.Credential) []Hit {
 }
 
 // replaces reports whether a rotation changes the value of a key.
-func (b Bundle) replaces(key string) bool {
-	_, composed := b.Compose[key]
-	return composed || b.mintedKeys()[key]
-}
+func (b Bundle) replaces(key string) bool { return b.changes()[key] }
 
 // Age of a version's generation.
 type age int

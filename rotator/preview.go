@@ -2,7 +2,11 @@ package rotator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -16,6 +20,7 @@ type Preview struct {
 	Platform Platform
 	Home     Home
 	People   People // may be nil
+	Disable  bool   // as of Config
 	Log      zerolog.Logger
 }
 
@@ -47,4 +52,45 @@ func (p Preview) Resolve(ctx context.Context, ev events.Event) ([]Hit, error) {
 func (p Preview) Touched(ctx context.Context, ev events.Event) (Touched, error) {
 	r := &resolver{bundles: p.Bundles, secrets: p.Secrets, people: p.People, log: p.Log, vault: p.Home}
 	return r.touched(ctx, ev)
+}
+
+// Ends lists the logins that the service would end for an event.
+func (p Preview) Ends(ev events.Event, t Touched) []string {
+	if ev.Offboarding == nil || !(&Engine{Config: Config{People: p.People, Disable: p.Disable}}).ends(*ev.Offboarding) {
+		return nil
+	}
+	if len(t.Accounts)+len(t.Refused) == 0 && !ev.Offboarding.EffectiveAt.After(time.Now()) {
+		return nil
+	}
+	return []string{Departure{Names: called(ev.Offboarding.Person), Accounts: t.Accounts}.Ends()}
+}
+
+// A Kept is a key of a bundle that holds what was looked for.
+type Kept struct {
+	Bundle, Key string
+	Inside, How string // as of a Place
+	Changes     bool   // a rotation gives the key another value
+}
+
+// Keeps looks for values in the newest version of every bundle, in all the ways in which a Search looks for them on the hosts. unread are
+// the bundles that could not be looked at, with the reason.
+func (p Preview) Keeps(ctx context.Context, sought Sought) (found []Kept, unread []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.Bundles)) {
+		b := p.Bundles[name]
+		s, err := p.Secrets.Read(ctx, b.Secret, 0)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("bundle %s: %v", name, err))
+			continue
+		}
+		changes := b.changes()
+		for _, key := range slices.Sorted(maps.Keys(s.Set)) {
+			for _, f := range within(s.Set[key], sought) {
+				found = append(found, Kept{Bundle: name, Key: key, Inside: f.at, How: f.how, Changes: changes[key]})
+			}
+		}
+	}
+	return found, unread
 }

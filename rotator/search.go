@@ -2,49 +2,16 @@ package rotator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
-	"github.com/openwhisk-rotator/rotator/events"
 	"github.com/openwhisk-rotator/rotator/rotator/param"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 )
-
-// A Place is where a value was found on a host. It holds no value.
-type Place struct {
-	Target     Ref      `json:"target"`
-	Parameter  string   `json:"parameter,omitempty"`
-	Inside     string   `json:"inside,omitempty"`     // of an object or a list: "db.password", "keys[2]"
-	Annotation string   `json:"annotation,omitempty"` // instead of a parameter
-	Init       bool     `json:"init,omitempty"`       // delivered as environment
-	Inherited  bool     `json:"inherited,omitempty"`  // it is its package's
-	Bundles    []string `json:"bundles,omitempty"`    // that have this target
-}
-
-// String is one line for people.
-func (p Place) String() string {
-	what := "parameter " + p.Parameter
-	if p.Annotation != "" {
-		what = "annotation " + p.Annotation
-	}
-	if p.Inside != "" {
-		what += ", inside at " + p.Inside
-	}
-	if p.Init {
-		what += " (init)"
-	}
-	if p.Inherited {
-		what += " (from the package)"
-	}
-	return fmt.Sprintf("bound on %s as %s", p.Target, what)
-}
 
 // Entities reads everything that could hold a value.
 type Entities interface {
@@ -58,168 +25,325 @@ type Entities interface {
 type Search struct {
 	Entities Entities
 	Hosts    []string
+	Hides    map[string]bool   // hosts where a GET does not show the values
 	Bundles  map[string]Bundle // to say which of them a place belongs to
+	Secrets  Secrets           // may be nil: then what annotations say of hidden values is not followed
 	Parallel int
 	Progress func(done, total int) // may be nil; called from several goroutines
 }
 
-// Found is the answer of a Search. Unread are entities that could not be looked at.
+// Found is the answer of a Search. What could not be looked at may hold the value as well.
 type Found struct {
 	Places   []Place  `json:"places"`
 	Searched int      `json:"searched"`
-	Unread   []string `json:"unread,omitempty"`
+	Hidden   []Hidden `json:"hidden,omitempty"`
+	Unread   []string `json:"unread,omitempty"` // entities and whole hosts, with the reason
+
+	hidden []Ref // entities with values that were not shown
 }
 
-// Run finds every place that holds a value which matches. Values are compared in memory, nested ones too, and go nowhere.
-func (s Search) Run(ctx context.Context, matches func(secret.Value) bool) (Found, error) {
-	refs, err := s.list(ctx)
-	if err != nil {
-		return Found{}, err
-	}
-	found := Found{Searched: len(refs), Places: []Place{}}
-	var mu sync.Mutex
-	var done atomic.Int64
-	gates := make(map[string]chan struct{})
-	for _, h := range s.Hosts {
-		gates[h] = make(chan struct{}, max(s.Parallel, 1))
-	}
+// Hidden counts the entities of a host whose values were not shown and of which no annotation says that they hold what is looked for.
+type Hidden struct {
+	Host     string `json:"host"`
+	Entities int    `json:"entities"`
+}
+
+// String is one line for people.
+func (h Hidden) String() string {
+	return fmt.Sprintf("%d entities of host %s could not be compared: it hides values", h.Entities, h.Host)
+}
+
+// Run finds every place that holds what is looked for. Values are compared in memory and go nowhere. What cannot be read is named in the
+// answer, and does not hold up the rest.
+func (s Search) Run(ctx context.Context, sought Sought) Found {
+	w := &walk{Search: s, sought: sought, versions: make(map[string]*version), providers: make(map[Ref]string), found: Found{Places: []Place{}}}
 	var wg sync.WaitGroup
-	for _, ref := range refs {
+	for _, host := range s.Hosts {
+		wg.Go(func() { w.host(ctx, host) })
+	}
+	wg.Wait()
+	w.finish()
+	return w.found
+}
+
+// A walk is one run of a Search.
+type walk struct {
+	Search
+	sought Sought
+
+	mu        sync.Mutex
+	found     Found
+	done      int
+	total     int
+	providers map[Ref]string // of bindings
+
+	reading  sync.Mutex
+	versions map[string]*version
+}
+
+// deaf is after how many failures in a row a host is left alone.
+const deaf = 32
+
+// host looks at everything on one host.
+func (w *walk) host(ctx context.Context, host string) {
+	refs := w.list(ctx, host)
+	w.mu.Lock()
+	w.total += len(refs)
+	w.mu.Unlock()
+	gate := make(chan struct{}, max(w.Parallel, 1))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	var mu sync.Mutex
+	failed := 0
+	for i, ref := range refs {
+		gate <- struct{}{}
+		mu.Lock()
+		why := map[bool]string{true: "it does not answer"}[failed >= deaf]
+		mu.Unlock()
 		if ctx.Err() != nil {
-			break
+			why = "the time was up"
 		}
-		gates[ref.Host] <- struct{}{}
+		if why != "" {
+			w.unread("host %s: %d of its entities were not read: %s", host, len(refs)-i, why)
+			return
+		}
 		wg.Go(func() {
-			defer func() { <-gates[ref.Host] }()
-			places, err := s.look(ctx, ref, matches)
+			defer func() { <-gate }()
+			err := w.look(ctx, ref)
+			w.progress()
 			mu.Lock()
 			defer mu.Unlock()
-			found.Places = append(found.Places, places...)
-			if err != nil && !errors.Is(err, ErrNotFound) { // one that went meanwhile holds nothing
-				found.Unread = append(found.Unread, fmt.Sprintf("%s: %v", ref, err))
-			}
-			if s.Progress != nil {
-				s.Progress(int(done.Add(1)), len(refs))
+			if failed++; err == nil || errors.Is(err, ErrPermanent) {
+				failed = 0
 			}
 		})
 	}
-	wg.Wait()
-	s.finish(&found)
-	return found, ctx.Err()
 }
 
-// list names everything on the hosts, packages first.
-func (s Search) list(ctx context.Context) (refs []Ref, err error) {
+// list names everything on a host.
+func (w *walk) list(ctx context.Context, host string) (refs []Ref) {
 	for _, kind := range []Kind{Package, Action, Trigger} {
-		for _, host := range s.Hosts {
-			rows, err := s.Entities.Rows(ctx, host, kind)
-			if err != nil {
-				return nil, fmt.Errorf("listing the %ss of host %s: %w", kind, host, err)
+		rows, err := w.Entities.Rows(ctx, host, kind)
+		if err != nil {
+			w.unread("host %s: its %ss cannot be listed: %v", host, kind, err)
+			if !errors.Is(err, ErrPermanent) {
+				return refs // asking for the rest would only take time
 			}
-			for _, r := range rows {
-				refs = append(refs, Ref{Host: host, Kind: kind, Name: r.Name})
+		}
+		for _, r := range rows {
+			ref := Ref{Host: host, Kind: kind, Name: r.Name}
+			refs = append(refs, ref)
+			if r.Provider != "" {
+				w.mu.Lock()
+				w.providers[ref] = r.Provider
+				w.mu.Unlock()
 			}
 		}
 	}
-	return refs, nil
+	return refs
 }
 
-func (s Search) look(ctx context.Context, ref Ref, matches func(secret.Value) bool) (out []Place, err error) {
-	params, annotations, err := s.Entities.Bindings(ctx, ref)
+func (w *walk) progress() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done++; w.Progress != nil {
+		w.Progress(w.done, w.total)
+	}
+}
+
+func (w *walk) unread(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found.Unread = append(w.found.Unread, fmt.Sprintf(format, args...))
+}
+
+// look reads one entity.
+func (w *walk) look(ctx context.Context, ref Ref) error {
+	params, annotations, err := w.Entities.Bindings(ctx, ref)
+	if errors.Is(err, ErrNotFound) { // it went meanwhile, and holds nothing
+		params, annotations, err = nil, nil, nil
+	}
 	if err != nil {
-		return nil, err
+		w.unread("%s: %v", ref, err)
+		return err
+	}
+	places, hidden := w.compare(ref, params, annotations)
+	if len(hidden) > 0 {
+		stamped, serr := w.stamped(ctx, ref, annotations, hidden)
+		if serr != nil {
+			w.unread("%s: its annotation cannot be followed: %v", ref, serr)
+		}
+		places = append(places, stamped...)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found.Places = append(w.found.Places, places...)
+	if len(hidden) > 0 {
+		w.found.hidden = append(w.found.hidden, ref)
+	}
+	w.found.Searched++
+	return nil
+}
+
+// compare looks at what was read. hidden are the parameters that were not shown; they are tried all the same: what a host has stored before
+// it began to hide values is in clear.
+func (w *walk) compare(ref Ref, params param.List, annotations []Annotation) (places []Place, hidden []param.Entry) {
+	add := func(p Place, v secret.Value) bool {
+		findings := within(v, w.sought)
+		for _, f := range findings {
+			p.which, p.Inside, p.How = f.which, f.at, f.how
+			places = append(places, p)
+		}
+		return len(findings) > 0
 	}
 	for _, p := range params {
-		for inside := range within(p.Value, matches) {
-			out = append(out, Place{Target: ref, Parameter: p.Key, Inside: inside, Init: p.Init})
+		if !add(Place{Target: ref, Parameter: p.Key, Init: p.Init}, p.Value) && (w.Hides[ref.Host] || p.Encryption != "") {
+			hidden = append(hidden, p)
 		}
 	}
 	for _, a := range annotations {
-		if a.Key == AnnotationKey {
-			continue
-		}
-		v, err := secret.FromJSON(a.Value)
-		if err != nil {
-			continue
-		}
-		for inside := range within(v, matches) {
-			out = append(out, Place{Target: ref, Annotation: a.Key, Inside: inside})
+		if v, err := secret.FromJSON(a.Value); err == nil && a.Key != AnnotationKey {
+			add(Place{Target: ref, Annotation: a.Key}, v)
 		}
 	}
-	return out, nil
+	return places, hidden
 }
 
-// finish orders the places, and says which are a package's and which belong to a bundle.
-func (s Search) finish(f *Found) {
-	packages := make(map[string]bool)
-	for _, p := range f.Places {
-		if p.Target.Kind == Package && p.Annotation == "" {
-			packages[p.Target.Host+" "+p.Target.Name+" "+p.Parameter+" "+p.Inside] = true
+// A version of a bundle, with what of it is looked for.
+type version struct {
+	set   secret.Set
+	found map[string][]finding // by key
+	err   error
+}
+
+// version reads what a target says that it holds, once.
+func (w *walk) version(ctx context.Context, b Bundle, n int) *version {
+	w.reading.Lock()
+	defer w.reading.Unlock()
+	id := fmt.Sprint(b.Name, " ", n)
+	if v, ok := w.versions[id]; ok {
+		return v
+	}
+	v := &version{found: make(map[string][]finding)}
+	w.versions[id] = v
+	s, err := w.Secrets.Read(ctx, b.Secret, n)
+	if err != nil {
+		v.err = fmt.Errorf("reading version %d of bundle %s: %w", n, b.Name, err)
+		return v
+	}
+	v.set = s.Set
+	for key, value := range s.Set {
+		v.found[key] = within(value, w.sought)
+	}
+	return v
+}
+
+// stamped finds places by the annotation of a target whose values are hidden: it names the version of the bundle that was written there.
+func (w *walk) stamped(ctx context.Context, ref Ref, annotations []Annotation, hidden []param.Entry) (places []Place, err error) {
+	if w.Secrets == nil {
+		return nil, nil
+	}
+	for name, stamp := range stamps(annotations) {
+		b, known := w.Bundles[name]
+		if !known || stamp.Version == 0 {
+			continue
+		}
+		v := w.version(ctx, b, stamp.Version)
+		if v.err != nil {
+			if !errors.Is(v.err, ErrNotFound) {
+				err = errors.Join(err, v.err)
+			}
+			continue
+		}
+		key, kerr := w.Secrets.Key(ctx)
+		if kerr != nil {
+			return places, errors.Join(err, fmt.Errorf("reading the fingerprint key: %w", kerr))
+		}
+		t := Target{Ref: ref}
+		if i := slices.IndexFunc(b.Targets, func(t Target) bool { return t.Ref == ref }); i >= 0 {
+			t = b.Targets[i]
+		}
+		how := fmt.Sprintf("by its annotation: KV version %d of %s", stamp.Version, name)
+		if stampFor(key, t, v.set, stamp.Rotation, stamp.Version) != stamp {
+			how += ", delivered otherwise than configured now"
+		}
+		for from, to := range t.Params(slices.Collect(maps.Keys(v.set))) {
+			i := slices.IndexFunc(hidden, func(e param.Entry) bool { return e.Key == to })
+			if i < 0 {
+				continue
+			}
+			for _, f := range v.found[from] {
+				f = f.by(how)
+				places = append(places, Place{Target: ref, Parameter: to, Inside: f.at, How: f.how, Init: hidden[i].Init, which: f.which})
+			}
 		}
 	}
+	return places, err
+}
+
+// finish orders what was found, and says which places belong to a bundle, which a rotation replaces, and which are inherited.
+func (w *walk) finish() {
+	f := &w.found
 	for i := range f.Places {
 		p := &f.Places[i]
-		if pkg, _, packaged := strings.Cut(p.Target.Name, "/"); packaged && p.Target.Kind == Action && p.Annotation == "" {
-			p.Inherited = packages[p.Target.Host+" "+pkg+" "+p.Parameter+" "+p.Inside]
-		}
-		for _, name := range slices.Sorted(maps.Keys(s.Bundles)) {
-			if slices.ContainsFunc(s.Bundles[name].Targets, func(t Target) bool { return t.Ref == p.Target }) {
+		for _, name := range slices.Sorted(maps.Keys(w.Bundles)) {
+			b := w.Bundles[name]
+			if slices.ContainsFunc(b.Targets, func(t Target) bool { return t.Ref == p.Target }) {
 				p.Bundles = append(p.Bundles, name)
 			}
+			if p.Annotation == "" && b.replacesOn(p.Target, p.Parameter) {
+				p.ReplacedBy = append(p.ReplacedBy, name)
+			}
 		}
 	}
-	slices.SortFunc(f.Places, func(a, b Place) int {
-		if a.Target.Kind != b.Target.Kind {
-			return int(a.Target.Kind) - int(b.Target.Kind)
-		}
-		return strings.Compare(a.String(), b.String())
-	})
+	w.inherit()
+	slices.SortFunc(f.Places, Place.order)
 	slices.Sort(f.Unread)
-}
-
-// within yields where in a value something matches: "" for the value itself.
-func within(v secret.Value, matches func(secret.Value) bool) map[string]bool {
-	out := make(map[string]bool)
-	if matches(v) {
-		out[""] = true
-		return out
-	}
-	var walk func(raw json.RawMessage, at string)
-	walk = func(raw json.RawMessage, at string) {
-		var object map[string]json.RawMessage
-		var list []json.RawMessage
-		switch {
-		case json.Unmarshal(raw, &object) == nil && object != nil:
-			for name, member := range object {
-				walk(member, joinPath(at, name))
-			}
-			return
-		case json.Unmarshal(raw, &list) == nil && list != nil:
-			for i, item := range list {
-				walk(item, at+"["+strconv.Itoa(i)+"]")
-			}
-			return
-		}
-		if leaf, err := secret.FromJSON(raw); err == nil && at != "" && matches(leaf) {
-			out[at] = true
+	count := make(map[string]int)
+	for _, r := range f.hidden {
+		if !slices.ContainsFunc(f.Places, func(p Place) bool { return p.Target == r }) {
+			count[r.Host]++
 		}
 	}
-	walk(v.Reveal(), "")
-	return out
+	for _, host := range slices.Sorted(maps.Keys(count)) {
+		f.Hidden = append(f.Hidden, Hidden{host, count[host]})
+	}
 }
 
-func joinPath(at, name string) string {
-	if at == "" {
-		return name
+// inherit marks what is a package's. What a rotation replaces there is new wherever it is inherited.
+func (w *walk) inherit() {
+	type spot struct {
+		pkg               Ref
+		parameter, inside string
+		which             int
 	}
-	return at + "." + name
+	origin := make(map[spot]Place)
+	for _, p := range w.found.Places {
+		if p.Target.Kind == Package && p.Annotation == "" {
+			origin[spot{p.Target, p.Parameter, p.Inside, p.which}] = p
+		}
+	}
+	for i := range w.found.Places {
+		p := &w.found.Places[i]
+		from := w.from(p.Target)
+		o, ok := origin[spot{Ref{Host: p.Target.Host, Kind: Package, Name: from}, p.Parameter, p.Inside, p.which}]
+		if !ok || p.Annotation != "" {
+			continue
+		}
+		p.Inherited, p.From = true, from
+		if len(p.ReplacedBy) == 0 {
+			p.ReplacedBy = o.ReplacedBy
+		}
+	}
 }
 
-// Matcher makes fingerprints into what Search asks for.
-func Matcher(key secret.Key, fps []events.Fingerprint) func(secret.Value) bool {
-	return func(v secret.Value) bool {
-		return slices.ContainsFunc(fps, func(fp events.Fingerprint) bool {
-			return (fp.Alg != "hmac-sha256" || fp.KeyID == key.ID()) && key.Matches(fp.Alg, fp.Value, v)
-		})
+// from is the package that an entity inherits from: that of an action, the provider of a binding.
+func (w *walk) from(r Ref) string {
+	if r.Kind == Package {
+		return w.providers[r]
 	}
+	if pkg, _, packaged := strings.Cut(r.Name, "/"); packaged && r.Kind == Action {
+		return pkg
+	}
+	return ""
 }

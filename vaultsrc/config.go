@@ -56,6 +56,9 @@ type Auth struct {
 	KeyFile      string
 }
 
+// makes reports a method whose every login makes a token.
+func (a Auth) makes() bool { return a.Method != "token" && a.Method != "token_file" }
+
 // AnchorConfig describes the tokens that own the leases of a generation.
 type AnchorConfig struct {
 	Role     string        // token role below auth/token/roles; it must say orphan=true and have no period

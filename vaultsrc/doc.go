@@ -11,6 +11,8 @@
 // ([Client.CreateAnchor]) that dies within minutes unless [Client.Confirm] extends it, so that neither a
 // crash leaves an orphan nor the end of our own login revokes what is in use.
 //
+// [Client.Logout] ends the token of our own login with the process; one that was given lives on.
+//
 // Revoked means gone: [Client.Revoke] and [Client.Abort] return nil only when Vault says that nothing is left. What
 // the backend refuses to end, or Vault has given up, is a [RevokeError]; revoking it again after a repair ends it.
 //

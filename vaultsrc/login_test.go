@@ -202,3 +202,41 @@ func TestEnvironmentDoesNotReachTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestLogout: the token of a login ends with it, what hangs below an anchor does not, and a token that was given is left alone.
+func TestLogout(t *testing.T) {
+	f := newFixture(t, false)
+	anchor, err := f.client.CreateAnchor(t.Context(), AnchorRequest{Rotation: "r", Bundle: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lives := func(accessor string) bool {
+		return f.vault.API(t.Context(), http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, nil) == nil
+	}
+	mine := f.client.now().secret.Auth.Accessor
+	for range 2 { // the second time there is nothing to do
+		if err := f.client.Logout(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if lives(mine) || !lives(anchor.Accessor) {
+		t.Errorf("the login lives: %v; the anchor lives: %v", lives(mine), lives(anchor.Accessor))
+	}
+	if err := f.client.Ready(t.Context()); err != nil {
+		t.Errorf("a call after it does not log in afresh: %v", err)
+	}
+	token, err := f.vault.Token(t.Context(), time.Hour, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := f.cfg
+	cfg.Auth = staticAuth(token)
+	given := newClient(t, cfg)
+	if err := given.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	accessor := given.now().secret.Auth.Accessor
+	if err := given.Logout(t.Context()); err != nil || !lives(accessor) {
+		t.Errorf("a token that was given: %v, lives %v", err, lives(accessor))
+	}
+}

@@ -14,6 +14,7 @@ import (
 // A login is one token of ours.
 type login struct {
 	token  string
+	made   bool          // by us: neither given nor read from a file
 	secret *api.Secret   // for the renewal; its Auth is set
 	lost   chan struct{} // closed when the token turned out to be dead
 }
@@ -55,7 +56,7 @@ func (c *Client) login(ctx context.Context) (*login, error) {
 	if err != nil {
 		return nil, fmt.Errorf("logging in to vault with %s: %w", c.cfg.Auth.Method, err)
 	}
-	l := &login{token: s.Auth.ClientToken, secret: s, lost: make(chan struct{})}
+	l := &login{token: s.Auth.ClientToken, made: c.cfg.Auth.makes(), secret: s, lost: make(chan struct{})}
 	c.mu.Lock()
 	c.current = l
 	c.mu.Unlock()
@@ -80,6 +81,24 @@ func (c *Client) Login(ctx context.Context) error {
 	}
 }
 
+// Logout revokes the token of the current login, which would live on for its whole time: hours, or weeks. A token that was given is not
+// ours to end. Nothing that is in use hangs below a login: leases belong to anchors, which are orphans. A later call logs in afresh, so
+// Logout comes last.
+func (c *Client) Logout(ctx context.Context) error {
+	c.turn.Lock() // whoever logs in right now is waited for
+	l := c.now()
+	c.turn.Unlock()
+	if l == nil || !l.made {
+		return nil
+	}
+	c.drop(l)
+	_, err := c.do(ctx, request{write: true, path: "auth/token/revoke-self", token: l.token})
+	if err != nil && !errors.Is(err, errDeadToken) {
+		return fmt.Errorf("revoking the token of our login, which lives until it expires: %w", err)
+	}
+	return nil
+}
+
 // Pauses between logins. The floor keeps a login that dies at once from becoming a storm.
 const (
 	firstPause = time.Second
@@ -99,6 +118,9 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		pause = firstPause
 		c.keep(ctx, l)
+		if ctx.Err() != nil {
+			return nil // the login is good; Logout ends it
+		}
 		c.drop(l)
 		_ = sleep(ctx, pause)
 	}

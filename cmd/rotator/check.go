@@ -12,8 +12,9 @@ import (
 )
 
 const checkHelp = `Checks the configuration and reaches for every system with the rights the service
-will need: NATS and its streams, Vault's login and policies, every OpenWhisk host, and
-every bundle with its targets. Nothing is changed but missing streams.
+will need: NATS and its streams, Vault's login and policies, the auth mounts and the
+probe of persons (a token without rights, which is revoked at once), every OpenWhisk
+host, and every bundle with its targets. Nothing is changed but missing streams.
 
 Every finding comes with a remedy. Exit code 1 means that there are findings, 2 that
 the configuration itself is wrong.`

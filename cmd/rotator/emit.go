@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/mail"
 	"os"
 	"path"
 	"slices"
@@ -41,7 +40,7 @@ back, contained or quarantined, 3 when the time is up; the rotation then goes on
 // emission is what the flags of emit say.
 type emission struct {
 	bundle, path, key, target, fingerprint string
-	person, reason, severity, change       string
+	reason, severity                       string
 	id, publisher                          string
 	wait                                   bool
 	timeout                                time.Duration
@@ -92,33 +91,6 @@ key), an action that holds it, or the fingerprint of the value. Never the value 
 		return m.publish(g, cmd, func(cfg *config.Config) (events.Event, error) {
 			c, err := m.credential(cfg)
 			return events.Event{Kind: events.KindLeak, Leak: &events.Leak{Credential: c, Severity: m.severity, Reason: "manual_report", Upstream: events.Upstream{System: "cli"}}}, err
-		})
-	}
-	return cmd
-}
-
-func emitOffboarding(g *globals) *cobra.Command {
-	m := new(emission)
-	cmd := &cobra.Command{Use: "offboarding", Short: "A person left", Args: cobra.NoArgs, Long: `Says that a person left. Every bundle that lists the person under holders is rotated.
-
-  rotator emit offboarding --person alice@example.com --wait
-
-A person whom no bundle lists is no failure: nothing is rotated, exit code 0.
-
-` + waitHelp}
-	cmd.Flags().StringVar(&m.person, "person", "", "the person's `email` address")
-	cmd.Flags().StringVar(&m.change, "change", "terminated", "what happened: `terminated`, deleted, deactivated, suspended or membership_removed")
-	_ = cmd.RegisterFlagCompletionFunc("change", cobra.FixedCompletions([]string{"terminated", "deleted", "deactivated", "suspended", "membership_removed"}, cobra.ShellCompDirectiveNoFileComp))
-	m.common(g, cmd)
-	_ = cmd.MarkFlagRequired("person")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if _, err := mail.ParseAddress(m.person); err != nil {
-			return coded(exitUsage, fmt.Errorf("--person %q is no email address", m.person))
-		}
-		return m.publish(g, cmd, func(*config.Config) (events.Event, error) {
-			person := events.Person{Identifiers: []events.Identifier{{Format: "email", Email: m.person}}}
-			return events.Event{Kind: events.KindOffboarding, Offboarding: &events.Offboarding{Person: person, Change: m.change, Severity: m.severity,
-				Reason: "reported by hand", Upstream: events.Upstream{System: "cli"}}}, nil
 		})
 	}
 	return cmd

@@ -196,7 +196,7 @@ func (f *follower) say(format string, a ...any) {
 
 func writeOutcomes(w io.Writer, os []events.Outcome) {
 	if len(os) == 0 {
-		fmt.Fprintln(w, "The event touches no bundle (a person is found by holders in the configuration), or a rule only reports it; nothing was rotated.")
+		fmt.Fprintln(w, "The event touches no bundle (a person is found by holders and by what Vault says; see rotator affected), or a rule only reports it; nothing was rotated.")
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)

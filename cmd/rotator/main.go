@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/rotator"
 )
 
@@ -62,7 +63,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	ctx, logout := service.Logins(ctx)
 	err = root.ExecuteContext(ctx)
+	if lerr := logout(); lerr != nil {
+		fmt.Fprintln(stderr, "rotator: Vault:", lerr)
+	}
 	if err == nil {
 		return exitOK
 	}

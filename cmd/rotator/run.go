@@ -17,8 +17,8 @@ Without nats.url in the configuration a NATS server runs inside this process, wi
 its data under data; then there is exactly one replica.
 
 SIGTERM stops taking events in, lets every rotation in hand reach its next durable
-state, and exits, after 40 seconds in any case: give it at least a minute before it is
-killed. A rotation that is not finished goes on at the next start, or on another
+state, ends its login to Vault, and exits, after 40 seconds in any case: give it at least
+a minute before it is killed. A rotation that is not finished goes on at the next start, or on another
 replica.`
 
 // stopTime is how long what is in hand may take after the signal to stop. The deployments allow for more before they kill.

@@ -26,11 +26,12 @@ const statusHelp = `Shows every bundle: its live generation, what is being rotat
 was done. It reads the journal; it needs NATS only.
 
   rotator status
-  rotator status checkout        one bundle with its history
+  rotator status checkout        one bundle with the events that wait and its history
   rotator status -o json
 
 States: idle; claimed (planning), minting, applying, draining, revoking; rolling-back;
-quarantined (an operator decides, see rotator resume).
+quarantined (an operator decides, see rotator resume). An event may wait for approval
+(rotator approve), or for its time: "from" in NOTE.
 
 Exit code 1 means that a bundle is quarantined, or in the journal but not configured.`
 
@@ -75,6 +76,7 @@ func statusCommand(g *globals) *cobra.Command {
 		err = g.print(cmd.OutOrStdout(), all, func(w io.Writer) {
 			writeStatus(w, all)
 			if len(args) == 1 {
+				writeWaiting(w, all[0])
 				writeHistory(w, all[0])
 			}
 		})
@@ -142,6 +144,9 @@ func writeStatus(w io.Writer, all []bundleStatus) {
 		if i := slices.IndexFunc(b.Waiting, func(w rotator.Waiting) bool { return w.Held != "" }); i >= 0 {
 			note = cmp.Or(note, "waits for approval: rotator approve "+rotator.ApprovalID(b.Waiting[i].Event))
 		}
+		if from := b.from(time.Now()); !from.IsZero() {
+			note = cmp.Or(note, "from "+from.Local().Format(time.DateTime))
+		}
 		if b.Rotation != nil {
 			note = cmp.Or(note, b.Rotation.LastError)
 			if b.State == rotator.Draining {
@@ -157,6 +162,23 @@ func writeStatus(w io.Writer, all []bundleStatus) {
 	if len(all) > 0 && !all[0].Compared.IsZero() {
 		fmt.Fprintf(w, "\nVault and the hosts were compared with the journal %s.\n", age(all[0].Compared))
 	}
+}
+
+// from is when the next rotation begins of a bundle whose events all wait for their time; zero when one does not.
+func (b bundleStatus) from(now time.Time) (at time.Time) {
+	if b.State != rotator.Idle {
+		return at
+	}
+	for _, w := range b.Waiting {
+		switch {
+		case w.Held != "":
+		case !w.NotBefore.After(now):
+			return time.Time{}
+		case at.IsZero() || w.NotBefore.Before(at):
+			at = w.NotBefore
+		}
+	}
+	return at
 }
 
 func age(t time.Time) string {
@@ -175,6 +197,23 @@ func approvedBy(e rotator.Waiting) string {
 		return ""
 	}
 	return ", approved by " + e.Approval.By
+}
+
+// writeWaiting lists the events for a rotation that has not begun.
+func writeWaiting(w io.Writer, b bundleStatus) {
+	for _, e := range b.Waiting {
+		fmt.Fprintf(w, "\nwaits   %s, %s, since %s\n", e.ID, e.Kind, e.Stored.Local().Format(time.DateTime))
+		fmt.Fprintf(w, "  why     %s\n", e.Why)
+		if e.Held != "" {
+			fmt.Fprintf(w, "  held    %s: rotator approve %s\n", e.Held, rotator.ApprovalID(e.Event))
+		}
+		if e.Approval != nil {
+			fmt.Fprintf(w, "  yes     by %s, %s\n", e.Approval.By, e.Approval.At.Local().Format(time.DateTime))
+		}
+		if !e.NotBefore.IsZero() {
+			fmt.Fprintf(w, "  from    %s\n", e.NotBefore.Local().Format(time.DateTime))
+		}
+	}
 }
 
 func writeHistory(w io.Writer, b bundleStatus) {

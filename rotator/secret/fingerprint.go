@@ -70,24 +70,29 @@ func (k Key) sum(b []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Matches reports whether hexDigest is the digest of v under alg: "hmac-sha256" with this key, the plain "sha256" or "sha1" that
-// some detectors send, or GitGuardian's "gg-hmsl". These three are for inbound matching only and are never stored; the
-// last takes some 6 ms for a value that was not seen before. Comparison takes constant time.
+// Matches reports whether hexDigest is the digest of v under alg, see Digest. Comparison takes constant time.
 func (k Key) Matches(alg, hexDigest string, v Value) bool {
-	var got string
+	got := k.Digest(alg, v)
+	return got != "" && subtle.ConstantTimeCompare([]byte(got), []byte(hexDigest)) == 1
+}
+
+// Digest is "hmac-sha256" with this key, the plain "sha256" or "sha1" that some detectors send, or GitGuardian's "gg-hmsl", in hex; ""
+// for any other alg. The last three are for inbound matching only and are never stored; gg-hmsl takes some 6 ms for a value that was
+// not seen before.
+func (k Key) Digest(alg string, v Value) string {
 	switch alg {
 	case "hmac-sha256":
-		got = k.Fingerprint(v)
+		return k.Fingerprint(v)
 	case "sha256":
 		s := sha256.Sum256(v.plain())
-		got = hex.EncodeToString(s[:])
+		return hex.EncodeToString(s[:])
 	case "sha1":
 		s := sha1.Sum(v.plain())
-		got = hex.EncodeToString(s[:])
+		return hex.EncodeToString(s[:])
 	case "gg-hmsl":
-		got = k.slow(v)
+		return k.slow(v)
 	}
-	return got != "" && subtle.ConstantTimeCompare([]byte(got), []byte(hexDigest)) == 1
+	return ""
 }
 
 // slow is the hash of GitGuardian's HasMySecretLeaked: scrypt with a public salt (ggshield, verticals/hmsl/crypto.py).

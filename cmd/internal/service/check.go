@@ -125,6 +125,7 @@ func checkVault(ctx context.Context, cfg *config.Config, log zerolog.Logger, rep
 	if ok {
 		report(Finding{OK: true, Subject: "vault", Text: fmt.Sprintf("has the rights it needs on %d paths", len(needs))})
 	}
+	checkPeople(ctx, cfg.People, client, report)
 	return ok
 }
 

@@ -152,11 +152,26 @@ func TestALeaverWhomOnlyVaultKnows(t *testing.T) {
 	if _, err := s.login("eve"); err == nil {
 		t.Error("who left without a bundle logs in")
 	}
-	var findings []Finding
-	Check(t.Context(), s.withIntake(s.yaml, s.people(true)), zerolog.Nop(), func(f Finding) { findings = append(findings, f) })
-	for _, f := range findings {
-		if !f.OK {
-			t.Errorf("%+v", f)
+	for people, want := range map[string][]string{
+		s.people(true): nil,
+		"people: {mounts: [" + s.mount + ", no-such-mount], disable: true}\n":       {"people no-such-mount", "Vault has: ", s.mount},
+		"people: {mounts: [" + s.mount + "], probe_role: no-such-" + s.role + "}\n": {"role no-such-" + s.role, "vault write auth/token/roles/no-such-" + s.role},
+	} {
+		var wrong []string
+		told := false
+		Check(t.Context(), s.withIntake(s.yaml, people), zerolog.Nop(), func(f Finding) {
+			if !f.OK {
+				wrong = append(wrong, f.Subject+": "+f.Text+": "+f.Remedy)
+			}
+			told = told || f.OK && f.Subject == "people"
+		})
+		if len(wrong) != min(len(want), 1) || told != (want == nil) {
+			t.Errorf("%s: said to be right: %v; %v", people, told, wrong)
+		}
+		for _, text := range want {
+			if !strings.Contains(strings.Join(wrong, "\n"), text) {
+				t.Errorf("%s: not told: %s in %v", people, text, wrong)
+			}
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestSearchOfFiveThousand(t *testing.T) {
 	cfg := &config.Config{Hosts: map[string]config.Host{"prod": {Name: "prod", APIHost: srv.URL, Namespace: "_", AuthEnv: "SEARCH_KEY", Parallel: 8}},
 		Bundles: map[string]rotator.Bundle{"checkout": {Targets: []rotator.Target{{Ref: rotator.Ref{Host: "prod", Kind: rotator.Action, Name: "env"}}}}}}
 	var last atomic.Int64
-	s, err := NewSearch(cfg, func(done, total int) {
+	s, err := NewSearch(cfg, nil, func(done, total int) {
 		if total < 4_900 || done > total {
 			t.Errorf("%d of %d", done, total)
 		}
@@ -55,21 +55,18 @@ func TestSearchOfFiveThousand(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.ResetRequests()
-	found, err := s.Run(t.Context(), rotator.Matcher(key, []events.Fingerprint{{Alg: "hmac-sha256", KeyID: "k", Value: key.Fingerprint(secret.FromText(canary))}}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := s.Run(t.Context(), rotator.Prints(key, []events.Fingerprint{{Alg: "hmac-sha256", KeyID: "k", Value: key.Fingerprint(secret.FromText(canary))}}))
 	var got []string
 	for _, p := range found.Places {
 		got = append(got, p.String()+" "+strings.Join(p.Bundles, ","))
 	}
 	want := []string{
-		"bound on prod package bound as parameter PKG ",
+		"bound on prod package bound as parameter PKG (from package shop) ",
 		"bound on prod package shop as parameter PKG ",
 		"bound on prod action env as parameter ENV (init) checkout",
-		"bound on prod action shop/inherits as parameter PKG (from the package) ",
+		"bound on prod action shop/inherits as parameter PKG (from package shop) ",
 		"bound on prod action shop/own as parameter OTHER, inside at db.passwords[1] ",
-		"bound on prod action shop/own as parameter PKG (from the package) ",
+		"bound on prod action shop/own as parameter PKG (from package shop) ",
 		"bound on prod action web as annotation require-whisk-auth ",
 		"bound on prod trigger cron as parameter trigger_payload, inside at key ",
 	}
@@ -86,4 +83,28 @@ func TestSearchOfFiveThousand(t *testing.T) {
 		t.Errorf("the value is in the answer: %v", err)
 	}
 	t.Logf("%d requests for %d entities", host.Count("GET", ""), entities)
+}
+
+// TestSearchOfAHostThatHides: whether a host is known to hide values, or marks them as encrypted, what it hides is counted, and what it
+// shows is found.
+func TestSearchOfAHostThatHides(t *testing.T) {
+	const canary = "canary-77aa-leaked"
+	t.Setenv("SEARCH_KEY", whisktest.GuestKey)
+	cfg := &config.Config{Hosts: make(map[string]config.Host)}
+	for name, mode := range map[string]whisktest.Encryption{"hidden": whisktest.Hidden, "marked": whisktest.Marked} {
+		host := whisktest.New(whisktest.Options{Encryption: mode})
+		host.Action("a", whisktest.Seed{Parameters: whisktest.Params(`[{"key":"K","value":"` + canary + `"}]`)})
+		host.Action("empty", whisktest.Seed{Annotations: map[string]any{"require-whisk-auth": canary}})
+		srv := httptest.NewServer(host)
+		defer srv.Close()
+		cfg.Hosts[name] = config.Host{Name: name, APIHost: srv.URL, Namespace: "_", AuthEnv: "SEARCH_KEY", Parallel: 2, HidesValues: mode == whisktest.Hidden}
+	}
+	s, err := NewSearch(cfg, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := s.Run(t.Context(), rotator.Known(secret.FromText(canary)))
+	if len(found.Places) != 2 || found.Places[0].Annotation == "" || len(found.Hidden) != 2 || found.Hidden[0].Entities != 1 || len(found.Unread) > 0 {
+		t.Errorf("%+v", found)
+	}
 }

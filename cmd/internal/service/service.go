@@ -102,7 +102,7 @@ func (s *Service) open(ctx context.Context, version string) error {
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
 	return rotator.New(rotator.Config{
 		Bundles: cfg.Bundles, Replica: replica, Secrets: v, Minter: v, Revoker: v, Prober: newProber(v.client, platform), Platform: platform,
-		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Never: cfg.People.Never, LoginsPerHour: cfg.People.PerHour, Search: new(search(cfg, platform, nil)),
+		Journal: store, Outbox: outbox, Log: log, Parallel: cfg.Limits.Bundles, Lease: cfg.Limits.Lease, Zombie: cfg.Limits.Straggler, Home: home(cfg), Gate: cfg.Events.Gate, People: newPeople(v.client, cfg.People), Disable: cfg.People.Disable, Never: cfg.People.Never, LoginsPerHour: cfg.People.PerHour, Search: new(search(cfg, platform, v, besideRotations, nil)),
 		Inventory: inventory{vault: v, hosts: platform}, Reconcile: cfg.Reconcile, Clock: store.Clock,
 	})
 }
@@ -182,6 +182,7 @@ func Vault(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*vaults
 	if err != nil {
 		return nil, fmt.Errorf("preparing Vault: %w", err)
 	}
+	remember(ctx, c)
 	return c, nil
 }
 
@@ -204,7 +205,7 @@ func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotat
 		return rotator.Preview{}, err
 	}
 	return rotator.Preview{Bundles: cfg.Bundles, Secrets: &vault{client: client, keyPath: cfg.Vault.FingerprintKey}, Platform: platform, Home: home(cfg),
-		People: newPeople(client, cfg.People), Log: log}, nil
+		People: newPeople(client, cfg.People), Disable: cfg.People.Disable, Log: log}, nil
 }
 
 // Run takes events in and works them off until ctx ends. It returns when everything in hand has reached its next
