@@ -135,7 +135,7 @@ func (e *Engine) end(ctx context.Context, d Departure) (Departure, error) {
 		}
 		done, err := e.People.Disable(ctx, a)
 		switch {
-		case errors.Is(err, ErrPermanent):
+		case errors.Is(err, ErrPermanent), errors.Is(err, ErrIrrevocable):
 			d.Notes = append(d.Notes, careful+"the login of "+a.String()+" could not be ended: "+err.Error())
 		case err != nil:
 			return d, fmt.Errorf("ending the login of who leaves: %w", err)
@@ -166,7 +166,7 @@ func (e *Engine) tellEnded(ctx context.Context, d Departure) error {
 }
 
 // leave ends the logins of those whose leaving a rotation is about before it does anything else, and notes it for the receipt. One
-// that is not due yet, or waits for approval, holds up nothing.
+// that is not due yet, or waits for approval, holds up nothing; one that cannot be ended now holds it up for a while.
 func (e *Engine) leave(ctx context.Context, c *cursor) *pause {
 	if e.People == nil || !e.Disable {
 		return nil
@@ -186,8 +186,10 @@ func (e *Engine) leave(ctx context.Context, c *cursor) *pause {
 			continue
 		case errors.Is(err, ErrBadRecord), errors.Is(err, ErrNewerRecord):
 			notes = append(notes, careful+"the login of who leaves could not be ended: "+err.Error())
-		case err != nil:
+		case err != nil && e.Now().Before(e.patience(c)):
 			return e.retry(c, err)
+		case err != nil:
+			notes = append(notes, careful+"the login of who leaves is not ended yet: "+err.Error())
 		case d.Waits():
 			notes = append(notes, fmt.Sprintf("the login of %s is not ended: it waits for approval (rotator approve %s): %s", d.Ends(), ApprovalID(d.Event), d.Held))
 		case d.open():
@@ -212,6 +214,15 @@ func (e *Engine) leave(ctx context.Context, c *cursor) *pause {
 		return &pause{until: e.Now().Add(e.Backoff), why: err}
 	}
 	return nil
+}
+
+// patience is until when a rotation waits for a login to end: a leak not at all.
+func (e *Engine) patience(c *cursor) time.Time {
+	rot := c.record().Rotation
+	if rot.Kind == events.KindLeak {
+		return rot.Started
+	}
+	return rot.Started.Add(DefaultPatience)
 }
 
 // departed is depart for one that is mostly over.

@@ -157,6 +157,7 @@ func TestLeaver(t *testing.T) {
 		"at once":                        {nil, false, "terminated", true, "is disabled"},
 		"not applied, twice":             {[]error{away, away}, false, "deleted", true, "is disabled"},
 		"applied, and the answer lost":   {[]error{fmt.Errorf("lost: %w", ErrUnknown)}, true, "deactivated", true, "is disabled"},
+		"its leases cannot be revoked":   {[]error{fmt.Errorf("given up: %w, %w", ErrNotGone, ErrIrrevocable)}, true, "terminated", true, "CAREFUL"},
 		"Vault does not allow it":        {[]error{fmt.Errorf("403: %w", ErrPermanent)}, false, "terminated", false, "CAREFUL"},
 		"who is suspended may come back": {nil, false, "suspended", false, ""},
 	} {
@@ -750,6 +751,45 @@ func TestALoginThatCannotBeEndedForLongIsAnAlarm(t *testing.T) {
 			t.Error("not ended when Vault was back")
 		}
 	})
+}
+
+// TestARotationDoesNotWaitForEver for a login to end, and a leak does not wait at all; it says so.
+func TestARotationDoesNotWaitForEver(t *testing.T) {
+	for kind, most := range map[events.Kind]time.Duration{events.KindOffboarding: 17 * time.Minute, events.KindLeak: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			vault := new(registry)
+			for range 1000 {
+				vault.answers = append(vault.answers, fmt.Errorf("not yet: %w", ErrNotGone))
+			}
+			ask := Gate{Rules: []GateRule{{Kinds: []events.Kind{events.KindOffboarding}, Do: Ask}}}
+			p := w.start("one", map[string]Bundle{"a": w.shop("a", 1)}, io.Discard, vault.with(func(c *Config) {
+				if kind == events.KindLeak {
+					c.Gate = ask // the leak takes the departure along, whose login was approved
+				}
+			}))
+			defer p.end()
+			ev := departure("1")
+			if err := p.Accept(t.Context(), ev, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if kind == events.KindLeak {
+				w.rewrite(t, p, ev, func(d Departure) (Departure, error) { return d.Approve(Approval{By: "bob", At: time.Now()}) })
+				if err := p.Accept(t.Context(), leak("2", "a"), time.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			after(time.Hour)
+			last := w.record(t, "a").Last()
+			if last == nil || last.Steps["planned"].Sub(began) > most || !strings.Contains(strings.Join(last.Warnings, " "), "CAREFUL: the login of who leaves is not ended yet") {
+				t.Errorf("%s: %+v", kind, last)
+			}
+			if d, _ := w.leaving(t, ev); !d.open() {
+				t.Errorf("given up: %+v", d)
+			}
+		})
+	}
 }
 
 // TestAnotherReplicaTakesADepartureOver within the lease time, and a departure that is long over is forgotten.
