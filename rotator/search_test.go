@@ -119,6 +119,26 @@ func TestNumbersAndObjects(t *testing.T) {
 	}
 }
 
+// asked counts what is compared.
+type asked struct{ n, bytes int }
+
+func (a *asked) is(v secret.Value) []int { a.n++; a.bytes += v.Len(); return nil }
+func (a *asked) part(string) string      { return "" }
+
+// TestAHostileValue does not keep a search busy.
+func TestAHostileValue(t *testing.T) {
+	for _, unit := range []string{"x://a:b@", "x://a:x://b:c@d?x=y://z&q=", "%2525", `{"a":`, `"`, "://@:", "QUFB", "1e9"} {
+		text := strings.Repeat(unit, 1<<20/len(unit))
+		for _, v := range []secret.Value{secret.FromText(text), secret.FromText("x://u:p@h/?a=" + url.QueryEscape(text)), secret.FromText(string(secret.FromText(text).Reveal()))} {
+			a := new(asked)
+			within(v, a)
+			if a.n > 10*mostPieces || a.bytes > 300<<20 {
+				t.Errorf("%q: %d comparisons, %d bytes", unit, a.n, a.bytes)
+			}
+		}
+	}
+}
+
 // searched is what a Search reads in these tests: several hosts, any of which may be away.
 type searched struct {
 	hostOf

@@ -165,16 +165,24 @@ func pieces(text string) (out []piece) {
 	if trimmed := strings.TrimSpace(text); trimmed != text {
 		out = append(out, piece{trimmed, "with white space around it"})
 	}
-	for rest := text; ; {
-		i := strings.Index(rest, "://")
-		if i < 0 {
+	rest := text
+	for range mostURLs {
+		_, behind, found := strings.Cut(rest, "://")
+		if !found {
 			break
 		}
-		rest = rest[i+len("://"):]
-		out = append(out, ofURL(rest)...)
+		rest = behind
+		out = append(out, ofURL(rest[:min(len(rest), longestURL)])...)
 	}
 	return out
 }
+
+// Bounds on what is taken apart: a value may be as large and as strange as somebody wants.
+const (
+	mostURLs   = 64 // in one text
+	longestURL = 4 << 10
+	mostPieces = 5_000 // of one value, all together
+)
 
 // decoded is what a text stands for when it is encoded as a whole.
 func decoded(text string) (out []piece) {

@@ -32,6 +32,7 @@ func within(v secret.Value, s Sought) []finding {
 type sifting struct {
 	sought Sought
 	out    []finding
+	taken  int // pieces
 }
 
 // try compares one value. What is found twice at one place is there once, the first way.
@@ -108,7 +109,7 @@ func (w *sifting) text(text string, f finding, left int, found bool) bool {
 
 func (w *sifting) pieces(ps []piece, f finding, left int) (found bool) {
 	for _, p := range ps {
-		if p.text != "" {
+		if w.taken++; p.text != "" && w.taken <= mostPieces {
 			found = w.value(secret.FromText(p.text), f.by(p.how), left) || found
 		}
 	}
@@ -133,7 +134,7 @@ func (f finding) by(how string) finding {
 // decimals are the texts of a number: as it is written, and in full.
 func decimals(number string) []string {
 	out := []string{number}
-	if _, exponent, has := strings.Cut(strings.ToLower(number), "e"); has && len(exponent) > 3 {
+	if _, exponent, has := strings.Cut(strings.ToLower(number), "e"); len(number) > 64 || has && len(exponent) > 3 {
 		return out // too long to be written in full
 	}
 	n, ok := new(big.Rat).SetString(number)
