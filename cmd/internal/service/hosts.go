@@ -50,7 +50,7 @@ func Around() (rotator.Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing host %s: %w", p.APIHost, err)
 	}
-	return hosts{AroundName: {client: c, config: config.Host{APIHost: p.APIHost}}}, nil
+	return hosts{AroundName: {client: c, config: config.Host{APIHost: p.APIHost, HidesValues: config.HidesValues(p.APIHost)}}}, nil
 }
 
 // openHosts prepares a client for every host. Nothing is connected.
