@@ -56,9 +56,12 @@ func Edits(ctx context.Context, p Platform, e Edit, agree func(EditPlan) (bool, 
 		if ok, err := agree(plan); err != nil || !ok {
 			return plan, err
 		}
-		plan.After, err = putEdit(ctx, p, e.Target, o, send)
+		plan.After, err = putEdit(ctx, p, o, send, limits)
 		if errors.Is(err, ErrConflict) {
 			continue
+		}
+		if err == nil && !limits.HidesValues {
+			err = reread(ctx, p, plan, send)
 		}
 		if err != nil {
 			return plan, err
@@ -74,9 +77,10 @@ func Edits(ctx context.Context, p Platform, e Edit, agree func(EditPlan) (bool, 
 }
 
 // putEdit sends the PUT and returns the version it made. ErrConflict: it did not take effect, or somebody else's write did as well.
-func putEdit(ctx context.Context, p Platform, r Ref, o Observed, send param.List) (version string, err error) {
+func putEdit(ctx context.Context, p Platform, o Observed, send param.List, l Limits) (version string, err error) {
+	r := o.Ref
 	w, err := p.Put(ctx, r, Write{Parameters: send})
-	if err == nil && w.answers(send) {
+	if err == nil && (w.answers(send) || l.HidesValues && sameNames(w.Parameters, send)) {
 		if !follows(o.Version, w.Version) {
 			return w.Version, fmt.Errorf("writing %s: version %s became %s, so somebody else wrote in between, and what they changed in its parameters is lost: look at it, and say it again", r, o.Version, w.Version)
 		}
@@ -90,15 +94,67 @@ func putEdit(ctx context.Context, p Platform, r Ref, o Observed, send param.List
 	if lerr != nil {
 		return "", fmt.Errorf("writing %s: it may have been written or not (%w), and it cannot be read: %w", r, cmp.Or(err, ErrUnknown), lerr)
 	}
+	if err == nil && follows(o.Version, now.Version) {
+		return taken(now, send, l) // and nobody else has written
+	}
 	if now.Version != o.Version && now.Parameters.Own(now.Inherited).Equal(send) {
 		return now.Version, nil
 	}
 	return "", ErrConflict
 }
 
+// taken judges what a target shows after a PUT that was accepted.
+func taken(now Observed, send param.List, l Limits) (version string, err error) {
+	own := now.Parameters.Own(now.Inherited)
+	switch hidden := disguised(now.Parameters, send); {
+	case own.Equal(send):
+		return now.Version, nil
+	case l.HidesValues && len(send.Missing(own)) == 0 && len(now.Parameters.Missing(send)) == 0: // own ones may look inherited
+		return now.Version, nil
+	case !l.HidesValues && len(hidden) > 0:
+		return now.Version, hiding(now.Ref, hidden)
+	}
+	return "", ErrConflict
+}
+
+// sameNames compares what can be compared where values are hidden.
+func sameNames(l, o param.List) bool {
+	return len(l.Missing(o)) == 0 && len(o.Missing(l)) == 0
+}
+
+// reread looks whether a host shows what it was sent, where something was carried over that the host had shown.
+func reread(ctx context.Context, p Platform, plan EditPlan, sent param.List) error {
+	if len(plan.Keeps) == 0 {
+		return nil
+	}
+	now, err := p.Observe(ctx, plan.Target, new(Seen))
+	if err != nil || now.Version != plan.After { // it is written; a cache, or the next writer
+		return nil
+	}
+	if hidden := disguised(now.Parameters, sent); len(hidden) > 0 {
+		return hiding(plan.Target, hidden)
+	}
+	return nil
+}
+
+// disguised lists what was sent in clear and is shown, without a mark, with another value.
+func disguised(shown, sent param.List) (out []string) {
+	for _, e := range sent {
+		if is, ok := shown.Get(e.Key); ok && e.Encryption == "" && is.Encryption == "" && !is.Value.Equal(e.Value) {
+			out = append(out, e.Key)
+		}
+	}
+	return out
+}
+
+func hiding(r Ref, keys []string) error {
+	return fmt.Errorf("%s: the host shows other values than it was sent for %s, so it hides values, and what this command carried over was not the values: "+
+		"write every parameter of the %s again, all in one call, and set hides_values: true for the host in rotator.yaml (%w)", r, names(keys), r.Kind, ErrPermanent)
+}
+
 // PlanEdit decides what an Edit does to a target as it was observed, and returns the list to write.
 func PlanEdit(e Edit, s Sight, l Limits) (EditPlan, param.List) {
-	plan := EditPlan{Target: e.Target, Before: s.Observed.Version, Refusals: sightRefusals(s)}
+	plan := EditPlan{Target: e.Target, Before: s.Observed.Version, Refusals: editSight(s)}
 	if len(plan.Refusals) > 0 {
 		return plan, nil
 	}
@@ -109,11 +165,10 @@ func PlanEdit(e Edit, s Sight, l Limits) (EditPlan, param.List) {
 	}
 	for _, entry := range e.Set {
 		had, has := own.Get(entry.Key)
-		_, inherited := s.Observed.Inherited.Get(entry.Key)
+		above, inherited := s.Observed.Inherited.Get(entry.Key)
 		switch {
-		case has && had.Init && !entry.Init && !e.Replace:
-			plan.Refusals = append(plan.Refusals, about(e.Target, MarkChanges, "give it with --env to keep it that, or use --replace",
-				"%s is delivered as environment (init) today, and would become an ordinary parameter", entry.Key))
+		case has && had.Init != entry.Init && !e.Replace, !has && inherited && above.Init != entry.Init:
+			plan.Refusals = append(plan.Refusals, otherKind(e.Target, entry))
 		case has && had.Value.Equal(entry.Value) && had.Init == entry.Init:
 			plan.Same = append(plan.Same, entry.Key)
 		case has:
@@ -142,12 +197,34 @@ func PlanEdit(e Edit, s Sight, l Limits) (EditPlan, param.List) {
 	return plan, send
 }
 
+// editSight is what an edit by hand cannot write, with what its author can do: there is no bundle to change.
+func editSight(s Sight) []Refusal {
+	out := sightRefusals(s)
+	for i := range out {
+		switch out[i].Reason {
+		case MissingTarget:
+			out[i].Remedy = "check the name, and the host; this command creates nothing"
+		case SequenceTarget:
+			out[i].Remedy = "update its components instead: " + names(s.Observed.Components)
+		}
+	}
+	return out
+}
+
+// otherKind refuses what would silently turn environment into an ordinary parameter, or the reverse: code looks for it where it was.
+func otherKind(r Ref, e param.Entry) Refusal {
+	if e.Init {
+		return about(r, MarkChanges, "give it with -p to keep it that", "%s is an ordinary parameter today, and would become environment (init)", e.Key)
+	}
+	return about(r, MarkChanges, "give it with -e to keep it that", "%s is delivered as environment (init) today, and would become an ordinary parameter", e.Key)
+}
+
 func editRefusals(plan EditPlan, s Sight, l Limits, send param.List) (out []Refusal) {
 	if size := send.Size(); l.ParameterBytes > 0 && size > l.ParameterBytes {
 		out = append(out, about(plan.Target, TooLarge, "name fewer parameters, or shorten values", "the parameters take %d bytes, the host allows %d", size, l.ParameterBytes))
 	}
 	if vanish := hidden(s, composed{carried: plan.Keeps}, l); len(vanish) > 0 {
-		r := about(plan.Target, KeysVanish, "name these as well, with their values", "the host hides values, so %s cannot be carried over", names(vanish))
+		r := about(plan.Target, KeysVanish, "name these as well, with their values, as --param-file can; or drop them with --replace", "the host hides values, so %s cannot be carried over", names(vanish))
 		r.Keys = vanish
 		out = append(out, r)
 	}

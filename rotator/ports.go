@@ -59,7 +59,8 @@ type Snapshot struct {
 
 // Secrets reads and writes bundles.
 type Secrets interface {
-	// Read returns exactly this version, or the newest when version is 0. ErrNotFound covers a deleted version.
+	// Read returns exactly this version, or the newest when version is 0. ErrNotFound covers a deleted version, whose number comes
+	// with it.
 	Read(ctx context.Context, path string, version int) (Snapshot, error)
 	// Write stores s.Set and s.Marker as a new version if s.Version is still the newest. It fails with
 	// ErrConflict when it is not, with ErrUnknown when the answer was lost.

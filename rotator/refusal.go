@@ -25,7 +25,7 @@ const (
 	BadTemplate    Reason = "template"             // a composed value cannot be built
 	ProbeFailed    Reason = "candidate-not-usable" // what Vault minted was not accepted, several times
 	Cancelled      Reason = "cancelled"            // an operator decided so before anything was written
-	MarkChanges    Reason = "mark-would-change"    // an edit by hand would turn environment into an ordinary parameter
+	MarkChanges    Reason = "mark-would-change"    // an edit by hand would turn environment into an ordinary parameter, or the reverse
 )
 
 // A Refusal is one reason with what it is about and what to do.

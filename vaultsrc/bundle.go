@@ -27,11 +27,12 @@ type Bundle struct {
 }
 
 // ReadBundle reads one version of the secret at path, which is "mount/path"; version 0 is the newest. The
-// values keep the bytes and numbers that Vault answers. A deleted or destroyed version is ErrDeleted.
+// values keep the bytes and numbers that Vault answers. A deleted or destroyed version is ErrDeleted, and its number comes with it:
+// a write over it has to name it.
 func (c *Client) ReadBundle(ctx context.Context, path string, version int) (Bundle, error) {
 	b, err := c.readBundle(ctx, path, version)
 	if err != nil {
-		return Bundle{}, fmt.Errorf("reading bundle %q: %w", path, err)
+		return b, fmt.Errorf("reading bundle %q: %w", path, err)
 	}
 	return b, nil
 }
@@ -47,8 +48,8 @@ func (c *Client) readBundle(ctx context.Context, path string, version int) (Bund
 	}
 	raw, err := c.raw(ctx, r)
 	if errors.Is(err, ErrNotFound) {
-		if _, parseErr := parseBundle(raw); errors.Is(parseErr, ErrDeleted) { // a deleted version answers 404 too
-			return Bundle{}, parseErr
+		if b, parseErr := parseBundle(raw); errors.Is(parseErr, ErrDeleted) { // a deleted version answers 404 too
+			return b, parseErr
 		}
 		return Bundle{}, fmt.Errorf("%w: give the path as mount/path, without data/", err)
 	}
@@ -87,7 +88,7 @@ func parseBundle(raw []byte) (Bundle, error) {
 		if meta.Destroyed {
 			how = "destroyed: write a new version"
 		}
-		return Bundle{}, fmt.Errorf("%w: version %d is %s", ErrDeleted, meta.Version, how)
+		return Bundle{Version: meta.Version}, fmt.Errorf("%w: version %d is %s", ErrDeleted, meta.Version, how)
 	}
 	b := Bundle{Version: meta.Version, Created: meta.Created, Data: make(secret.Set, len(in.Data.Data))}
 	for key, value := range in.Data.Data {
@@ -125,7 +126,7 @@ func (c *Client) writeBundle(ctx context.Context, path string, data secret.Set, 
 		return 0, err
 	}
 	r, err := c.do(ctx, request{
-		once: true, write: true, path: full, body: body, values: slices.Collect(maps.Values(data)),
+		once: true, write: true, creates: cas == 0, path: full, body: body, values: slices.Collect(maps.Values(data)),
 	})
 	if err != nil {
 		return 0, err

@@ -104,8 +104,11 @@ func TestBundleErrors(t *testing.T) {
 		t.Errorf("path without mount: %v", err)
 	}
 	f.vault.Must(t, http.MethodDelete, f.kv+"/data/shop", nil)
-	if _, err := c.ReadBundle(ctx, path, 0); !errors.Is(err, ErrDeleted) || errors.Is(err, ErrNotFound) {
-		t.Errorf("deleted head: %v", err)
+	if b, err := c.ReadBundle(ctx, path, 0); !errors.Is(err, ErrDeleted) || errors.Is(err, ErrNotFound) || b.Version != 1 {
+		t.Errorf("deleted head: version %d, %v", b.Version, err)
+	}
+	if v, err := c.WriteBundle(ctx, path, set("A", "2"), nil, 1); err != nil || v != 2 {
+		t.Errorf("over a deleted head: version %d, %v", v, err)
 	}
 	f.vault.Must(t, http.MethodPut, f.kv+"/destroy/shop", map[string]any{"versions": []int{1}})
 	if _, err := c.ReadBundle(ctx, path, 1); !errors.Is(err, ErrDeleted) {
@@ -123,6 +126,31 @@ func TestForbiddenNamesPathAndCapability(t *testing.T) {
 		if !contains(err.Error(), want) {
 			t.Errorf("%q does not name %s", err, want)
 		}
+	}
+}
+
+// TestForbiddenToCreate: where update is allowed and nothing is there, it is create that the policy lacks.
+func TestForbiddenToCreate(t *testing.T) {
+	f := newFixture(t, false)
+	policy := f.vault.Policy(t, `path "`+f.kv+`/data/shop" { capabilities = ["read", "update"] }`)
+	f.role(t, "updater", map[string]any{"token_policies": []string{policy}, "token_ttl": "1h"})
+	f.cfg.Auth = f.auth(t, "updater")
+	c, err := New(t.Context(), f.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteBundle(t.Context(), f.path("shop"), set("A", "1"), nil, 0); !errors.Is(err, ErrForbidden) || !contains(err.Error(), `needs capability "create" on "`+f.kv+`/data/shop"`) {
+		t.Errorf("nothing is there: %v", err)
+	}
+	if v, err := f.client.WriteBundle(t.Context(), f.path("shop"), set("A", "1"), nil, 0); err != nil || v != 1 {
+		t.Fatal(err)
+	}
+	f.vault.Must(t, http.MethodDelete, f.kv+"/data/shop", nil)
+	if v, err := c.WriteBundle(t.Context(), f.path("shop"), set("A", "2"), nil, 1); err != nil || v != 2 {
+		t.Errorf("over a deleted version, which is there for Vault: version %d, %v", v, err)
+	}
+	if _, err := c.WriteBundle(t.Context(), f.path("other"), set("A", "2"), nil, 3); !errors.Is(err, ErrForbidden) || !contains(err.Error(), `"update"`) {
+		t.Errorf("over a version: %v", err)
 	}
 }
 

@@ -19,16 +19,17 @@ const maxAnswer = 32 << 20
 
 // A request is one call to Vault's HTTP API.
 type request struct {
-	once   bool   // never sent twice
-	write  bool   // PUT with body, otherwise GET
-	remove bool   // DELETE
-	wrap   bool   // the answer goes into a wrapping token, which is thrown away
-	path   string // below /v1/
-	query  map[string][]string
-	body   any            // marshalled with JSON; a json.RawMessage goes out as it is
-	token  string         // instead of our own login
-	anon   bool           // without any token
-	values []secret.Value // must not come back in an error
+	once    bool   // never sent twice
+	write   bool   // PUT with body, otherwise GET
+	creates bool   // a write of what is not there yet
+	remove  bool   // DELETE
+	wrap    bool   // the answer goes into a wrapping token, which is thrown away
+	path    string // below /v1/
+	query   map[string][]string
+	body    any            // marshalled with JSON; a json.RawMessage goes out as it is
+	token   string         // instead of our own login
+	anon    bool           // without any token
+	values  []secret.Value // must not come back in an error
 }
 
 // A reply is the envelope of Vault's answers, with values left as raw JSON.

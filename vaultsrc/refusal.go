@@ -96,6 +96,8 @@ func (r request) sortNetwork(err error) error {
 
 func (r request) capability() string {
 	switch {
+	case r.creates:
+		return "create"
 	case r.write:
 		return "update"
 	case r.query["list"] != nil:

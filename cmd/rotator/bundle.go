@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
@@ -22,17 +23,18 @@ import (
 
 const importHelp = `Puts parameters into the Vault secret of a bundle, so that adopting the rotator is one step. The bundle
 must be in the configuration, which names the secret. What is in the secret stays; a key that is there with another
-value is refused unless --overwrite is given. One write, by compare-and-swap. Only names are shown.
+value is refused unless --overwrite is given. One write, by compare-and-swap. Only names are shown. Vault's policy has to allow
+create on the path if there is no secret yet, and update if there is.
 
   rotator bundle import checkout --from-action shop/checkout      what the action uses today
-  rotator bundle import checkout --env-file .env
+  rotator bundle import checkout --env-file .env                  KEY=VALUE lines, or a JSON object
   rotator bundle import checkout --param-file params.json
   generate | rotator bundle import checkout --param-file -
   rotator bundle import checkout --from-action shop/checkout --keys DB_USER,DB_PASSWORD
 
 A .env file gives texts; a JSON file and an action give types. A host that hides or encrypts values cannot be imported from.
 
-Exit codes: 0 written, or all of it was there; 1 refused; 2 the command line is wrong; 3 Vault or the host could not be reached.`
+Exit codes: 0 written, or all of it was there; 1 refused, by this command, Vault or the host; 2 the command line is wrong; 3 Vault or the host could not be reached.`
 
 // A bundleImport is one call of bundle import.
 type bundleImport struct {
@@ -56,6 +58,7 @@ type imported struct {
 	Written  bool     `json:"written"`
 	Refusal  string   `json:"refusal,omitempty"`
 	overrule bool
+	dry      bool
 }
 
 func bundleCommand(g *globals) *cobra.Command {
@@ -66,7 +69,7 @@ func bundleCommand(g *globals) *cobra.Command {
 		RunE: b.run, ValidArgsFunction: g.completeBundles}
 	f := cmd.Flags()
 	f.StringVarP(&b.file, "param-file", "P", "", "JSON object in a `file`, or - for standard input")
-	f.StringVar(&b.envFile, "env-file", "", "`file` with KEY=VALUE lines, as dotenv reads it, or -")
+	f.StringVar(&b.envFile, "env-file", "", "`file` with KEY=VALUE lines, as dotenv reads it, or with a JSON object, or -")
 	f.StringVar(&b.action, "from-action", "", "the parameters of this `action`, inherited ones included")
 	f.StringVar(&b.host, "host", "", "`name` of the action's host, if several are configured")
 	f.StringSliceVar(&b.keys, "keys", nil, "only these `names`")
@@ -75,6 +78,9 @@ func bundleCommand(g *globals) *cobra.Command {
 	cmd.MarkFlagsOneRequired("param-file", "env-file", "from-action")
 	cmd.MarkFlagsMutuallyExclusive("param-file", "env-file", "from-action")
 	_ = cmd.MarkFlagFilename("param-file", "json")
+	_ = cmd.MarkFlagFilename("env-file")
+	_ = cmd.RegisterFlagCompletionFunc("host", g.completeHosts)
+	_ = cmd.RegisterFlagCompletionFunc("from-action", b.completeActions)
 	parent.AddCommand(cmd)
 	return parent
 }
@@ -93,19 +99,17 @@ func (b *bundleImport) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	preview, err := service.Preview(ctx, cfg, logger(cmd.ErrOrStderr(), cfg.Log))
+	preview, err := service.Preview(ctx, cfg, quiet(logger(cmd.ErrOrStderr(), cfg.Log)))
 	if err != nil {
 		return remote(err)
 	}
 	bundle := cfg.Bundles[args[0]]
 	base, err := preview.Secrets.Read(ctx, bundle.Secret, 0)
 	if err != nil && !errors.Is(err, rotator.ErrNotFound) {
-		return remote(err)
-	}
-	if err != nil && base.Version == 0 { // deleted versions have a number as well, which the write has to name
-		base = rotator.Snapshot{Set: secret.Set{}}
+		return answered(err)
 	}
 	plan, next := planImport(bundle, base, incoming, b.overwrite)
+	plan.dry = b.dry
 	if plan.Refusal == "" && !b.dry && len(plan.Adds)+len(plan.Differs) > 0 {
 		if plan.After, err = preview.Secrets.Write(ctx, bundle.Secret, next); err != nil {
 			return importError(plan, err)
@@ -123,19 +127,16 @@ func (b *bundleImport) run(cmd *cobra.Command, args []string) error {
 
 func importError(p imported, err error) error {
 	switch {
-	case errors.Is(err, rotator.ErrConflict) && p.Before == 0:
-		return coded(exitFailed, fmt.Errorf("%s: somebody else wrote it meanwhile, or its newest version was deleted (vault kv undelete): %w", p.Secret, err))
 	case errors.Is(err, rotator.ErrConflict):
 		return coded(exitFailed, fmt.Errorf("%s: somebody else wrote it meanwhile; nothing was changed, say it again", p.Secret))
 	case errors.Is(err, rotator.ErrUnknown):
 		return coded(exitRemote, fmt.Errorf("%s: the answer was lost; say it again: what is there already is not written twice (%w)", p.Secret, err))
 	}
-	err = fmt.Errorf("%s: %w", p.Secret, err)
-	if errors.Is(err, rotator.ErrPermanent) {
-		return coded(exitFailed, err)
-	}
-	return remote(err)
+	return answered(fmt.Errorf("%s: %w", p.Secret, err))
 }
+
+// quiet is a log for a command: a login is no news there.
+func quiet(l zerolog.Logger) zerolog.Logger { return l.Level(max(l.GetLevel(), zerolog.WarnLevel)) }
 
 // entries reads what is to be imported.
 func (b *bundleImport) entries(ctx context.Context, cmd *cobra.Command, cfg *config.Config) (l param.List, err error) {
@@ -149,7 +150,7 @@ func (b *bundleImport) entries(ctx context.Context, cmd *cobra.Command, cfg *con
 	}
 	if len(b.keys) > 0 {
 		var chosen param.List
-		for _, key := range b.keys {
+		for _, key := range slices.Compact(slices.Sorted(slices.Values(b.keys))) {
 			e, ok := l.Get(key)
 			if !ok {
 				return nil, coded(exitFailed, fmt.Errorf("there is no %q; there are: %s", key, strings.Join(l.Keys(), ", ")))
@@ -172,7 +173,7 @@ func (b *bundleImport) entries(ctx context.Context, cmd *cobra.Command, cfg *con
 func (b *bundleImport) given(stdin io.Reader) (param.List, error) {
 	path, read := b.file, inputs.Object
 	if b.envFile != "" {
-		path, read = b.envFile, inputs.DotEnv
+		path, read = b.envFile, inputs.EnvFile
 	}
 	raw, err := inputs.Read(path, stdin)
 	if err != nil {
@@ -185,6 +186,11 @@ func (b *bundleImport) given(stdin io.Reader) (param.List, error) {
 	return l, nil
 }
 
+func (b *bundleImport) completeActions(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	u := &update{globals: b.globals, kind: rotator.Action, host: b.host}
+	return u.completeNames(cmd, nil, prefix)
+}
+
 // used is what an action gets today: its own parameters and its package's.
 func (b *bundleImport) used(ctx context.Context, cfg *config.Config) (param.List, error) {
 	u := &update{globals: b.globals, host: b.host}
@@ -192,21 +198,24 @@ func (b *bundleImport) used(ctx context.Context, cfg *config.Config) (param.List
 	if err != nil {
 		return nil, coded(exitUsage, err)
 	}
-	name, err := entityName(b.action, rotator.Action)
+	ns, name, err := entityName(b.action, rotator.Action)
 	if err != nil {
 		return nil, coded(exitUsage, err)
+	}
+	if err := ownNamespace(ctx, platform, host, ns); err != nil {
+		return nil, err
 	}
 	ref := rotator.Ref{Host: host, Kind: rotator.Action, Name: name}
 	limits, err := platform.Limits(ctx, host)
 	if err != nil {
-		return nil, remote(err)
+		return nil, answered(err)
 	}
 	o, err := platform.Observe(ctx, ref, new(rotator.Seen))
 	if errors.Is(err, rotator.ErrNotFound) {
 		return nil, coded(exitFailed, fmt.Errorf("%s does not exist", ref))
 	}
 	if err != nil {
-		return nil, remote(err)
+		return nil, answered(err)
 	}
 	if limits.HidesValues {
 		return nil, coded(exitFailed, fmt.Errorf("host %s hides values, so what %s uses cannot be read; use --param-file or --env-file", host, ref))
@@ -259,13 +268,19 @@ func planImport(b rotator.Bundle, base rotator.Snapshot, incoming param.List, ov
 }
 
 func (p imported) write(w io.Writer) {
-	word := map[bool]string{true: "replaced", false: "differs"}[p.overrule]
+	added, replaced, width := "added", "replaced", 9
+	if p.dry {
+		added, replaced, width = "would add", "would replace", 13
+	}
+	if !p.overrule {
+		replaced = "differs"
+	}
 	for _, line := range []struct {
 		word  string
 		names []string
-	}{{"added", p.Adds}, {word, p.Differs}, {"the same", p.Same}, {"kept", p.Keeps}} {
+	}{{added, p.Adds}, {replaced, p.Differs}, {"the same", p.Same}, {"kept", p.Keeps}} {
 		if len(line.names) > 0 {
-			fmt.Fprintf(w, "  %-9s %s\n", line.word, strings.Join(line.names, ", "))
+			fmt.Fprintf(w, "  %-*s %s\n", width, line.word, strings.Join(line.names, ", "))
 		}
 	}
 	if len(p.Blank) > 0 {

@@ -65,6 +65,7 @@ func at(t *testing.T, v any, path ...any) any {
 
 func TestKubernetesManifest(t *testing.T) {
 	all := manifests(t)
+	strictly(t)
 	d := all["Deployment"].Spec
 	pod := []any{"template", "spec"}
 	container := append(pod, "containers", 0)
@@ -131,6 +132,22 @@ func TestSystemdUnit(t *testing.T) {
 	}
 	if grace, err := time.ParseDuration(string(kill[1])); err != nil || grace < stopTime+10*time.Second {
 		t.Errorf("killed after %s, the program may take %v", kill[1], stopTime)
+	}
+	// The embedded server's directory is one that the unit may write: systemd tells it by STATE_DIRECTORY.
+	setting := func(name string) string {
+		m := regexp.MustCompile(`(?m)^` + name + `=(.*)$`).FindSubmatch(raw)
+		if m == nil {
+			t.Fatalf("the unit lacks %s", name)
+		}
+		return string(m[1])
+	}
+	_, path, _ := strings.Cut(setting("ExecStart"), " -c ")
+	minimal := `{vault: {address: "https://v:8200", auth: {token_file: /t}}, openwhisk: {h: {apihost: "https://h", auth_file: /k}}, bundles: {b: {secret: kv/b, credentials: {c: {generate: {password_policy: p}, keys: {password: P}}}, targets: [{action: a}]}}}`
+	for state, want := range map[string]string{"/var/lib/" + setting("StateDirectory"): "/var/lib/rotator", "/var/lib/one:/var/lib/two": "/var/lib/one", "": "/etc/rotator/rotator-data"} {
+		cfg, err := config.Parse(path, []byte(minimal), config.Machine{Env: func(name string) (string, bool) { return state, name == "STATE_DIRECTORY" && state != "" }})
+		if err != nil || cfg.Data != want {
+			t.Fatalf("with STATE_DIRECTORY %q the data is in %+v, %v; want %s", state, cfg, err, want)
+		}
 	}
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 // docker runs the command line of a container engine. Without one the test is skipped, but not in CI.
@@ -45,7 +48,7 @@ func TestImage(t *testing.T) {
 		Config struct {
 			User       string
 			Entrypoint []string
-			Env        []string
+			Labels     map[string]string
 		}
 	}
 	if err != nil || json.Unmarshal([]byte(out), &got) != nil || len(got) != 1 {
@@ -54,8 +57,12 @@ func TestImage(t *testing.T) {
 	if c := got[0].Config; got[0].Size > 40e6 || c.User != "65532:65532" || strings.Join(c.Entrypoint, " ") != "/rotator" {
 		t.Errorf("%d bytes, user %q, entrypoint %v", got[0].Size, c.User, c.Entrypoint)
 	}
+	version := got[0].Config.Labels["org.opencontainers.image.version"]
+	if _, ok := got[0].Config.Labels["org.opencontainers.image.revision"]; !ok || version == "" {
+		t.Errorf("labels %v", got[0].Config.Labels)
+	}
 	hard := []string{"run", "--rm", "--read-only", "--cap-drop", "ALL", "--network", "none", "--security-opt", "no-new-privileges"}
-	if out, err := docker(t, append(hard, image, "--version")...); err != nil || !strings.HasPrefix(out, "rotator version") {
+	if out, err := docker(t, append(hard, image, "--version")...); err != nil || out != "rotator version "+version {
 		t.Errorf("%v: %s", err, out)
 	}
 	for _, shell := range []string{"/bin/sh", "sh", "/busybox/sh"} {
@@ -85,6 +92,35 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// TestComposeFile needs no engine: what is published is published on this machine only, and Vault's banner with its keys goes nowhere.
+func TestComposeFile(t *testing.T) {
+	raw, err := os.ReadFile("../../compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Ports      []string
+			Entrypoint []string
+		}
+	}
+	if err := yaml.Unmarshal(raw, &compose); err != nil {
+		t.Fatal(err)
+	}
+	published := 0
+	for name, s := range compose.Services {
+		for _, p := range s.Ports {
+			published++
+			if !strings.HasPrefix(p, "127.0.0.1:") {
+				t.Errorf("%s publishes %s", name, p)
+			}
+		}
+	}
+	if vault := compose.Services["vault"].Entrypoint; published != 3 || len(vault) != 3 || !strings.HasSuffix(vault[2], ">/dev/null") {
+		t.Errorf("%d ports are published; Vault starts with %q", published, vault)
+	}
+}
+
 // TestCompose: a fresh "up" reaches a finished rotation, prints no secret, and "down -v" leaves nothing.
 func TestCompose(t *testing.T) {
 	needImage(t)
@@ -102,6 +138,9 @@ func TestCompose(t *testing.T) {
 		return string(out), err
 	}
 	defer func() { _, _ = run("down", "-v") }()
+	for _, name := range []string{"ROTATOR_PORT", "VAULT_PORT", "NATS_PORT"} {
+		t.Setenv(name, strconv.Itoa(freePort(t)))
+	}
 	if out, err := run("up", "-d", "--no-build"); err != nil {
 		logs, _ := run("logs")
 		t.Fatalf("%v: %s\n%s", err, out, logs)
@@ -123,6 +162,16 @@ func TestCompose(t *testing.T) {
 		t.Errorf("the secret cannot be read: %v %d bytes", err, len(secret))
 	} else if strings.Contains(logs, strings.TrimSpace(string(secret))) {
 		t.Error("P7: the output of compose holds the new password")
+	}
+	for _, told := range []string{"Unseal Key", "Root Token", "hvs.", "only-for-the-demo"} {
+		if strings.Contains(logs, told) {
+			t.Errorf("the output of compose holds %q", told)
+		}
+	}
+	for service, port := range map[string]string{"rotator": "9180", "vault": "8200", "nats": "4222"} {
+		if out, err := run("port", service, port); err != nil || !strings.HasPrefix(out, "127.0.0.1:") {
+			t.Errorf("%s is published on %s, %v", service, out, err)
+		}
 	}
 	began := time.Now()
 	if out, err := run("stop", "rotator"); err != nil || time.Since(began) > 35*time.Second {

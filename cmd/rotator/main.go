@@ -53,12 +53,12 @@ var errSaid = errors.New("the answer has been printed")
 
 // run is the program without its process: main and tests call it.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	args, err := expandPairs(args)
+	root := rootCommand()
+	args, err := expandPairs(root, args)
 	if err != nil {
 		fmt.Fprintln(stderr, "rotator:", err)
 		return exitUsage
 	}
-	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

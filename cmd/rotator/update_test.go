@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/param"
+	"github.com/openwhisk-rotator/rotator/rotator/secret"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest/npmtest"
 )
@@ -132,29 +134,45 @@ func TestUpdate(t *testing.T) {
 		"one of many":         {[]string{"action", "update", "shop/checkout", "-p", "COUNT", "4"}, "", exitOK, []string{"changed    COUNT", "kept       NESTED, OWN, SEED", "inherited  BOOT, DB, REGION", "0.0.1 -> 0.0.2"}, `[{"key":"OWN","value":"kept"},{"key":"COUNT","value":"4"},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
 		"below the package":   {[]string{"action", "update", "/_/shop/checkout", "-p", "DB", "mine"}, "", exitOK, []string{"added      DB", "the package delivers it too"}, `[{"key":"DB","value":"mine"},{"key":"OWN","value":"kept"},{"key":"COUNT","value":3},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
 		"nothing changes":     {[]string{"action", "update", "shop/checkout", "-p", "OWN", "kept"}, "", exitOK, []string{"as it was  OWN", "nothing was written"}, ""},
-		"dry run":             {[]string{"action", "update", "shop/checkout", "-p", "OWN", "x", "--dry-run"}, "", exitOK, []string{"changed    OWN", "nothing was written"}, ""},
+		"dry run":             {[]string{"action", "update", "shop/checkout", "-p", "OWN", "x", "DB", "y", "--dry-run"}, "", exitOK, []string{"would change   OWN", "would add      DB", "nothing was written"}, ""},
 		"stdin":               {[]string{"action", "update", "shop/checkout", "-P", "-"}, `{"OWN": 12345678901234567890, "PEM": "a\nb"}`, exitOK, []string{"changed    OWN", "added      PEM"}, `[{"key":"OWN","value":12345678901234567890},{"key":"PEM","value":"a\nb"},{"key":"COUNT","value":3},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
 		"a value with a dash": {[]string{"action", "update", "shop/checkout", "-p", "OWN", "-----BEGIN", "COUNT", "-1"}, "", exitOK, []string{"changed    COUNT, OWN"}, `[{"key":"OWN","value":"-----BEGIN"},{"key":"COUNT","value":"-1"},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
 		"replace, agreed":     {[]string{"action", "update", "shop/checkout", "--replace", "-p", "OWN", "x"}, "y\n", exitOK, []string{"removed    COUNT, NESTED, SEED"}, `[{"key":"OWN","value":"x"}]`},
 		"replace, yes":        {[]string{"action", "update", "shop/checkout", "--replace", "--yes", "-p", "OWN", "x"}, "", exitOK, []string{"removed    COUNT, NESTED, SEED"}, `[{"key":"OWN","value":"x"}]`},
 		"replace, not":        {[]string{"action", "update", "shop/checkout", "--replace", "-p", "OWN", "x"}, "n\n", exitFailed, []string{"COUNT", "nothing was changed"}, ""},
 		"replace, nobody":     {[]string{"action", "update", "shop/checkout", "--replace", "-o", "json", "-p", "OWN", "x"}, "", exitUsage, []string{"--yes or --dry-run"}, ""},
-		"init stays init":     {[]string{"action", "update", "shop/checkout", "-p", "SEED", "x"}, "", exitFailed, []string{"REFUSED", "--env", "mark-would-change"}, ""},
+		"init stays init":     {[]string{"action", "update", "shop/checkout", "-p", "SEED", "x"}, "", exitFailed, []string{"REFUSED", "give it with -e", "mark-would-change"}, ""},
+		"plain stays plain":   {[]string{"action", "update", "shop/checkout", "-e", "OWN", "x"}, "", exitFailed, []string{"REFUSED", "give it with -p", "mark-would-change"}, ""},
+		"inherited init":      {[]string{"action", "update", "shop/checkout", "-p", "BOOT", "x"}, "", exitFailed, []string{"REFUSED", "give it with -e", "BOOT is delivered as environment"}, ""},
+		"inherited plain":     {[]string{"action", "update", "shop/checkout", "-e", "REGION", "x"}, "", exitFailed, []string{"REFUSED", "give it with -p", "REGION is an ordinary parameter"}, ""},
+		"inherited as it is":  {[]string{"action", "update", "shop/checkout", "-e", "BOOT", "x"}, "", exitOK, []string{"added      BOOT"}, `[{"key":"BOOT","value":"x","init":true},{"key":"OWN","value":"kept"},{"key":"COUNT","value":3},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"from Vault":          {[]string{"action", "update", "shop/checkout", "-P", "-"}, `{"OWN": "x", "_rotator": {"epoch": 1}, "_rotator_x": 1}`, exitOK, []string{"changed    OWN", "note: left out", "_rotator, _rotator_x"}, `[{"key":"OWN","value":"x"},{"key":"COUNT","value":3},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"only marks":          {[]string{"action", "update", "shop/checkout", "-P", "-"}, `{"_rotator": {"epoch": 1}}`, exitUsage, []string{"nothing to set"}, ""},
+		"a file as it is":     {[]string{"action", "update", "shop/checkout", "--param-from", "OWN", "-", "-p", "COUNT", "true"}, "true\n", exitOK, []string{"changed    COUNT, OWN"}, `[{"key":"OWN","value":"true\n"},{"key":"COUNT","value":true},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"aio's literals":      {[]string{"action", "update", "shop/checkout", "-p", "OWN", "@params.json", "COUNT", "-"}, "", exitOK, []string{"changed    COUNT, OWN"}, `[{"key":"OWN","value":"@params.json"},{"key":"COUNT","value":"-"},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"aio's equals sign":   {[]string{"action", "update", "shop/checkout", "--param=OWN", "x", "-pCOUNT", "1"}, "", exitOK, []string{"changed    COUNT, OWN"}, `[{"key":"OWN","value":"x"},{"key":"COUNT","value":"1"},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"dotenv":              {[]string{"action", "update", "shop/checkout", "-E", "-"}, "SEED='t'\nNODE_ENV=production # x\n", exitOK, []string{"changed    SEED", "added      NODE_ENV"}, `[{"key":"OWN","value":"kept"},{"key":"COUNT","value":3},{"key":"SEED","value":"t","init":true},{"key":"NODE_ENV","value":"production","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"env as JSON":         {[]string{"action", "update", "shop/checkout", "-E", "-"}, ` {"SEED": 7}`, exitOK, []string{"changed    SEED"}, `[{"key":"OWN","value":"kept"},{"key":"COUNT","value":3},{"key":"SEED","value":7,"init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"two from stdin":      {[]string{"action", "update", "shop/checkout", "--param-from", "OWN", "-", "--param-from", "COUNT", "-"}, "x", exitUsage, []string{"standard input"}, ""},
+		"own namespace":       {[]string{"action", "update", "/guest/shop/checkout", "-p", "OWN", "x"}, "", exitOK, []string{"changed    OWN"}, `[{"key":"OWN","value":"x"},{"key":"COUNT","value":3},{"key":"SEED","value":"s","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
+		"a host of no file":   {[]string{"action", "update", "shop/checkout", "--host", "prod", "-p", "A", "1"}, "", exitUsage, []string{"no rotator.yaml here", "leave --host out"}, ""},
+		"a secret by argv":    {[]string{"action", "update", "shop/checkout", "-p", "OWN", "x", "DB_PASSWORD", "canary", "MONKEY", "y", "--dry-run"}, "", exitOK, []string{"warning: DB_PASSWORD looks like a secret", "--param-from"}, ""},
+		"a host's bad name":   {[]string{"action", "update", "shop/che?ckout", "-p", "A", "1"}, "", exitFailed, []string{"name"}, ""},
 		"init by env":         {[]string{"action", "update", "shop/checkout", "--env", "SEED", "x"}, "", exitOK, []string{"changed    SEED"}, `[{"key":"OWN","value":"kept"},{"key":"COUNT","value":3},{"key":"SEED","value":"x","init":true},{"key":"NESTED","value":{"a":[1,null]}}]`},
 		"twice":               {[]string{"action", "update", "shop/checkout", "-p", "OWN", "1", "-p", "OWN", "2"}, "", exitUsage, []string{`"OWN" is given twice`}, ""},
 		"param and env":       {[]string{"action", "update", "shop/checkout", "-p", "A", "1", "-e", "A", "2"}, "", exitUsage, []string{"decide for one"}, ""},
-		"key without value":   {[]string{"action", "update", "shop/checkout", "-p", "OWN"}, "", exitUsage, []string{"has no value"}, ""},
-		"old form":            {[]string{"action", "update", "shop/checkout", "--param=OWN"}, "", exitUsage, []string{"-p KEY VALUE"}, ""},
-		"nothing named":       {[]string{"action", "update", "shop/checkout"}, "", exitUsage, []string{"nothing to set"}, ""},
-		"missing file":        {[]string{"action", "update", "shop/checkout", "-P", "nowhere.json"}, "", exitUsage, []string{"nowhere.json"}, ""},
-		"invalid JSON":        {[]string{"action", "update", "shop/checkout", "-P", "-"}, "{\"A\": \"canary\",\n}", exitUsage, []string{"no valid JSON in line 2"}, ""},
-		"a sequence":          {[]string{"action", "update", "chain", "-p", "A", "1"}, "", exitFailed, []string{"it is a sequence", "plain"}, ""},
-		"below a binding":     {[]string{"action", "update", "shop-eu/checkout", "-p", "A", "1"}, "", exitFailed, []string{"through the binding"}, ""},
-		"no such action":      {[]string{"action", "update", "shop/nope", "-p", "A", "1"}, "", exitFailed, []string{"does not exist"}, ""},
-		"no such package":     {[]string{"package", "update", "nope", "-p", "A", "1"}, "", exitFailed, []string{"does not exist"}, ""},
-		"a strange name":      {[]string{"package", "update", "a/b", "-p", "A", "1"}, "", exitUsage, []string{"no name of a package"}, ""},
-		"another namespace":   {[]string{"action", "update", "/theirs/a", "-p", "A", "1"}, "", exitUsage, []string{"without its namespace"}, ""},
-		"a package restarts":  {[]string{"package", "update", "shop", "--env", "BOOT", "c"}, "", exitOK, []string{"restarted  shop/checkout"}, ""},
+
+		"nothing named":      {[]string{"action", "update", "shop/checkout"}, "", exitUsage, []string{"nothing to set"}, ""},
+		"missing file":       {[]string{"action", "update", "shop/checkout", "-P", "nowhere.json"}, "", exitUsage, []string{"nowhere.json"}, ""},
+		"invalid JSON":       {[]string{"action", "update", "shop/checkout", "-P", "-"}, "{\"A\": \"canary\",\n}", exitUsage, []string{"no valid JSON in line 2"}, ""},
+		"a sequence":         {[]string{"action", "update", "chain", "-p", "A", "1"}, "", exitFailed, []string{"it is a sequence", "plain"}, ""},
+		"below a binding":    {[]string{"action", "update", "shop-eu/checkout", "-p", "A", "1"}, "", exitFailed, []string{"through the binding"}, ""},
+		"no such action":     {[]string{"action", "update", "shop/nope", "-p", "A", "1"}, "", exitFailed, []string{"does not exist", "check the name"}, ""},
+		"no name":            {[]string{"action", "update", "a/b/c", "-p", "A", "1"}, "", exitUsage, []string{"is no name of an action"}, ""},
+		"no such package":    {[]string{"package", "update", "nope", "-p", "A", "1"}, "", exitFailed, []string{"does not exist"}, ""},
+		"a strange name":     {[]string{"package", "update", "a/b", "-p", "A", "1"}, "", exitUsage, []string{"is no name of a package"}, ""},
+		"another namespace":  {[]string{"action", "update", "/theirs/a", "-p", "A", "1"}, "", exitUsage, []string{"the key opens namespace guest, not theirs"}, ""},
+		"a package restarts": {[]string{"package", "update", "shop", "--env", "BOOT", "c"}, "", exitOK, []string{"restarted  shop/checkout"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := around(t)
@@ -175,7 +193,10 @@ func TestUpdate(t *testing.T) {
 			if got := own(t, s, "actions", "shop/checkout"); !got.Equal(want) {
 				t.Errorf("the action holds %s, want %s", got.Encode(), want.Encode())
 			}
-			if strings.Contains(text, "canary") || tc.code != exitOK && s.Count("PUT", "actions")+s.Count("PUT", "packages") > 0 {
+			if strings.Contains(text, "bundle's") {
+				t.Errorf("this speaks of bundles: %s", text)
+			}
+			if strings.Contains(text, "MONKEY looks") || strings.Contains(text, "canary") || tc.code != exitOK && s.Count("PUT", "actions")+s.Count("PUT", "packages") > 0 {
 				t.Errorf("%d PUTs, and this output: %s", s.Count("PUT", "actions"), text)
 			}
 		})
@@ -194,7 +215,8 @@ func TestUpdateMeetsFaults(t *testing.T) {
 		"no answer":    {whisktest.Fault{Empty: true}, exitOK, 1},
 		"conflict":     {whisktest.Fault{Status: 409, Text: whisktest.TextConflict}, exitOK, 2},
 		"always 409":   {whisktest.Fault{Status: 409, Text: whisktest.TextConflict, Times: -1}, exitRemote, 4},
-		"not entitled": {whisktest.Fault{Status: 403}, exitRemote, 1},
+		"not entitled": {whisktest.Fault{Status: 403}, exitFailed, 1},
+		"away":         {whisktest.Fault{Status: 503, Times: -1}, exitRemote, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := around(t)
@@ -213,60 +235,33 @@ func TestUpdateMeetsFaults(t *testing.T) {
 	}
 }
 
-// TestPairsAfterGlobalFlags: where a global flag stands makes no difference.
-func TestPairsAfterGlobalFlags(t *testing.T) {
-	want := `--param=["A","1"]`
-	for _, before := range []string{"", "-c x.yaml", "--config=x.yaml", "-o json -c x.yaml", "--config x.yaml --output=json"} {
-		out, err := expandPairs(append(strings.Fields(before), "action", "update", "name", "-p", "A", "1"))
-		if err != nil || out[len(out)-1] != want {
-			t.Errorf("%q: %v, %v", before, out, err)
-		}
-	}
-}
-
-// FuzzExpandPairs: whatever pairs are given come out whole, in order; every other argument stays where it is.
-func FuzzExpandPairs(f *testing.F) {
-	f.Add("-p\x00A\x001\x00B\x00-2\x00--yes")
-	f.Fuzz(func(t *testing.T, joined string) {
-		args := append([]string{"action", "update", "name"}, strings.Split(joined, "\x00")...)
-		out, err := expandPairs(args)
-		if err != nil {
-			return
-		}
-		var back []string
-		for _, a := range out {
-			var pair [2]string
-			for _, flag := range []string{"--param=", "--env="} {
-				if text, ok := strings.CutPrefix(a, flag); ok && json.Unmarshal([]byte(text), &pair) == nil {
-					back = append(back, pair[0], pair[1])
-					a = ""
-				}
-			}
-			if a != "" {
-				back = append(back, a)
-			}
-		}
-		var want []string
-		for _, a := range args {
-			if !slices.Contains([]string{"-p", "--param", "-e", "--env", ""}, a) {
-				want = append(want, a)
-			}
-		}
-		if !strings.ContainsRune(joined, '\uFFFD') && len(back) < len(want) {
-			t.Errorf("%q became %q", args, out)
-		}
-	})
-}
-
 func TestBelongsWarns(t *testing.T) {
 	path, _ := site(t)
 	code, out, errs := call(t, "action", "update", "app", "-p", "NEW", "1", "-c", path)
-	if code != exitOK || !strings.Contains(errs, "bundle app delivers parameters to this action") {
+	if code != exitOK || !strings.Contains(errs, "bundle app may deliver NEW to this action") {
 		t.Errorf("%d %s%s", code, out, errs)
 	}
 	var plan rotator.EditPlan
 	code, out, _ = call(t, "action", "update", "app", "-p", "NEW", "2", "-c", path, "-o", "json")
 	if err := json.Unmarshal([]byte(out), &plan); err != nil || code != exitOK || plan.After == "" || !slices.Equal(plan.Changes, []string{"NEW"}) {
 		t.Errorf("%v, %d, %+v", err, code, plan)
+	}
+}
+
+// TestBelongsSparesTheRest: a target with a selection of keys gets these, under their new names, and nothing else.
+func TestBelongsSparesTheRest(t *testing.T) {
+	ref := rotator.Ref{Host: "lab", Kind: rotator.Action, Name: "app"}
+	cfg := &config.Config{Bundles: map[string]rotator.Bundle{"b": {Targets: []rotator.Target{{Ref: ref, Keys: []string{"DB_URL", "PIN"}, Rename: map[string]string{"DB_URL": "DATABASE_URL"}}}}}}
+	set := func(names ...string) (l param.List) {
+		for _, n := range names {
+			l = append(l, param.Entry{Key: n, Value: secret.FromText("x")})
+		}
+		return l
+	}
+	if got := belongs(cfg, rotator.Edit{Target: ref, Set: set("REGION", "DB_URL")}); len(got) > 0 {
+		t.Errorf("warns of what the bundle does not deliver: %v", got)
+	}
+	if got := belongs(cfg, rotator.Edit{Target: ref, Set: set("REGION", "DATABASE_URL", "PIN")}); len(got) != 1 || !strings.Contains(got[0], "deliver DATABASE_URL, PIN to") {
+		t.Errorf("%v", got)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -109,7 +111,9 @@ func (s *sandbox) show(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.hints()
+	if err := s.hints(); err != nil {
+		return false, err
+	}
 	s.watch.stay()
 	select {
 	case <-ctx.Done():
@@ -120,8 +124,8 @@ func (s *sandbox) show(ctx context.Context) (bool, error) {
 	return len(r.alive)+len(r.dead) == 0, nil
 }
 
-// hints prints commands to copy.
-func (s *sandbox) hints() {
+// hints prints commands to copy. They read keys from files: what is printed is kept in scrollbacks, what is typed in histories.
+func (s *sandbox) hints() error {
 	rotate := "go run ./cmd/rotator -c " + s.cfg.Path
 	s.out.head("Everything stays up until Ctrl-C. In another terminal, from the root of this repository:")
 	lines := [][2]string{
@@ -136,15 +140,20 @@ func (s *sandbox) hints() {
 		{"the rotator's rights", "less " + strings.TrimSuffix(s.cfg.Path, "rotator.yaml") + "rotator-policy.hcl"},
 	}
 	if s.vault.own {
-		lines = append(lines, [2]string{"look into this Vault", fmt.Sprintf("export VAULT_ADDR=%s VAULT_TOKEN=%s; vault kv get %s/checkout", s.vault.Address, s.vault.RootToken, s.vault.kv)},
-			[2]string{"the same without vault", fmt.Sprintf("curl -s -H \"X-Vault-Token: %s\" %s/v1/%s/data/checkout", s.vault.RootToken, s.vault.Address, s.vault.kv)})
+		file := filepath.Join(s.dir, "vault-root.token")
+		if err := os.WriteFile(file, []byte(s.vault.RootToken), 0o600); err != nil {
+			return err
+		}
+		lines = append(lines, [2]string{"look into this Vault", fmt.Sprintf("VAULT_ADDR=%s VAULT_TOKEN=$(cat %s) vault kv get %s/checkout", s.vault.Address, file, s.vault.kv)},
+			[2]string{"the same without vault", fmt.Sprintf(`printf 'header = "X-Vault-Token: %%s"' "$(cat %s)" | curl -s -K - %s/v1/%s/data/checkout`, file, s.vault.Address, s.vault.kv)})
 	}
 	if s.ow.emulator != nil {
-		file := strings.TrimSuffix(s.cfg.Path, "rotator.yaml") + "openwhisk.auth"
-		lines = append(lines, [2]string{"look at an action", fmt.Sprintf("curl -s -u \"$(cat %s)\" %s/api/v1/namespaces/_/actions/shop/checkout", file, s.ow.url)})
+		file := filepath.Join(s.dir, "openwhisk.auth")
+		lines = append(lines, [2]string{"look at an action", fmt.Sprintf(`printf 'user = "%%s"' "$(cat %s)" | curl -s -K - %s/api/v1/namespaces/_/actions/shop/checkout`, file, s.ow.url)})
 	}
 	for _, l := range lines {
 		s.out.line("  %s\n    %s", s.out.paint(dim, l[0]), l[1])
 	}
 	s.out.line("\n  What happens is shown here as well:")
+	return nil
 }

@@ -5,11 +5,16 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
 	"github.com/openwhisk-rotator/rotator/vaultsrc/vaulttest"
@@ -50,6 +55,44 @@ func TestHelpAndUsage(t *testing.T) {
 		if code := run(t.Context(), args, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "-h") {
 			t.Errorf("%v: code %d, error %q", args, code, stderr.String())
 		}
+	}
+}
+
+// TestHintsReadKeysFromFiles: the commands to copy hold no key, and work.
+func TestHintsReadKeysFromFiles(t *testing.T) {
+	got := make(chan string, 2)
+	front := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got <- r.URL.Path + " " + r.Header.Get("X-Vault-Token") + r.Header.Get("Authorization")
+	}))
+	defer front.Close()
+	var out bytes.Buffer
+	dir := t.TempDir()
+	s := &sandbox{dir: dir, cfg: &config.Config{Path: filepath.Join(dir, "rotator.yaml")}, out: newPrinter(&out), ow: &openwhisk{url: front.URL, emulator: whisktest.New(whisktest.Options{})},
+		vault: &vaultSide{Server: &vaulttest.Server{Address: front.URL, RootToken: "root-canary"}, own: true, kv: "secret"}}
+	if err := os.WriteFile(filepath.Join(dir, "openwhisk.auth"), []byte("user:key-canary\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.hints(); err != nil || strings.Contains(out.String(), "canary") {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("no curl")
+	}
+	want := []string{"/v1/secret/data/checkout root-canary", "/api/v1/namespaces/_/actions/shop/checkout Basic " + base64.StdEncoding.EncodeToString([]byte("user:key-canary"))}
+	for line := range strings.Lines(out.String()) {
+		if !strings.Contains(line, "curl") {
+			continue
+		}
+		if text, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v %s", line, err, text)
+		}
+		if is := <-got; is != want[0] {
+			t.Errorf("%s: asked for %s", line, is)
+		}
+		want = want[1:]
+	}
+	if len(want) > 0 {
+		t.Errorf("not asked: %v", want)
 	}
 }
 

@@ -14,7 +14,8 @@
 //
 // # Guarantees and failure modes
 //
-// When Start returns, the rotator is ready. Where no container engine answers, Start skips the test with one line that says so,
+// When Start returns, the rotator is ready. An event that it does not take - nothing matches it, it is malformed - ends Leak and Await
+// at once, with the reason. Where no container engine answers, Start skips the test with one line that says so,
 // and fails it when CI=true; every other failure fails the test, with the logs of the container that did not start. Vault runs in
 // dev mode and the rotator with its root token: rights are not tested here.
 package rotatortest

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,9 @@ type Stack struct {
 	conn     *nats.Conn
 	network  *testcontainers.DockerNetwork
 	rotators []testcontainers.Container
+
+	mu     sync.Mutex
+	places map[string]string // of published events, in their stream
 }
 
 const vaultToken = "rotatortest-root"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,10 +34,24 @@ func (s *Stack) Publish(ctx context.Context, subject string, event []byte) error
 	if err != nil {
 		return fmt.Errorf("publishing an event: %w", err)
 	}
-	if _, err := js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: event}); err != nil {
+	ack, err := js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: event})
+	if err != nil {
 		return fmt.Errorf("publishing an event on %s: %w", subject, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.places == nil {
+		s.places = make(map[string]string)
+	}
+	s.places[nameOf(event)] = strconv.FormatUint(ack.Sequence, 10)
 	return nil
+}
+
+// nameOf is "SOURCE ID" of an event.
+func nameOf(event []byte) string {
+	var e struct{ Source, ID string }
+	_ = json.Unmarshal(event, &e) // no event has no name
+	return e.Source + " " + e.ID
 }
 
 // Leak publishes that the credentials of a bundle have leaked, and waits for the outcome.
@@ -56,40 +71,78 @@ func (s *Stack) Leak(ctx context.Context, bundle string) (Outcome, error) {
 }
 
 // Await waits for the outcome that ends the rotation of a bundle for an event, which is named by its source and id: "SOURCE ID".
-// The outcome may be older than the call.
+// The outcome may be older than the call. An event that the rotator does not take becomes a dead letter, and will have no outcome:
+// that is an error with the rotator's reason, at once.
 func (s *Stack) Await(ctx context.Context, bundle, event string) (Outcome, error) {
-	o, err := s.await(ctx, bundle, event)
-	if err != nil {
-		return o, fmt.Errorf("waiting for the outcome of %s for bundle %s: %w", event, bundle, err)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type end struct {
+		outcome Outcome
+		err     error
 	}
-	return o, nil
+	ends := make(chan end, 2)
+	go func() {
+		o, err := s.outcome(ctx, bundle, event)
+		ends <- end{o, err}
+	}()
+	go func() { ends <- end{err: s.refused(ctx, event)} }()
+	first := <-ends
+	if first.err != nil {
+		return Outcome{}, fmt.Errorf("waiting for the outcome of %s for bundle %s: %w", event, bundle, first.err)
+	}
+	return first.outcome, nil
 }
 
-func (s *Stack) await(ctx context.Context, bundle, event string) (Outcome, error) {
+// outcome waits for one that ends a rotation.
+func (s *Stack) outcome(ctx context.Context, bundle, event string) (o Outcome, err error) {
+	err = s.read(ctx, "ROTATOR_OUTCOMES", func(m jetstream.Msg) (bool, error) {
+		var cloud struct{ Data Outcome }
+		err := json.Unmarshal(m.Data(), &cloud)
+		o = cloud.Data
+		return o.Bundle == bundle && o.ends() && o.names(event), err
+	})
+	return o, err
+}
+
+// refused waits for the dead letter of an event; it returns nothing but errors. A letter may have lost its body, but not the place
+// that the event had in its stream.
+func (s *Stack) refused(ctx context.Context, event string) error {
+	s.mu.Lock()
+	place := s.places[event]
+	s.mu.Unlock()
+	var h nats.Header
+	err := s.read(ctx, "ROTATOR_DEAD", func(m jetstream.Msg) (bool, error) {
+		h = m.Headers()
+		return nameOf(m.Data()) == event || place != "" && h.Get("Rotator-Stream-Seq") == place, nil
+	})
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("the rotator does not take the event: %s: %s %s (%s)", h.Get("Rotator-Reason"), h.Get("Rotator-Field"), h.Get("Rotator-Problem"), h.Get("Rotator-Remedy"))
+}
+
+// read goes through a stream until found says so.
+func (s *Stack) read(ctx context.Context, stream string, found func(jetstream.Msg) (bool, error)) error {
 	js, err := jetstream.New(s.conn)
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
-	c, err := js.OrderedConsumer(ctx, "ROTATOR_OUTCOMES", jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	c, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	messages, err := c.Messages()
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	defer messages.Stop()
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return Outcome{}, err
+			return err
 		}
-		var cloud struct{ Data Outcome }
-		if err := json.Unmarshal(m.Data(), &cloud); err != nil {
-			return Outcome{}, err
-		}
-		if o := cloud.Data; o.Bundle == bundle && o.ends() && o.names(event) {
-			return o, nil
+		if ok, err := found(m); ok || err != nil {
+			return err
 		}
 	}
 }

@@ -122,6 +122,8 @@ func transportError(method, path string, err error) *Error {
 		e.Message, e.unsent = "looking up host "+dns.Name+": "+dns.Err, true
 	case isVerify:
 		e.Message, e.unsent = "verifying the certificate: "+verify.Err.Error(), true
+	case errors.Is(err, http.ErrSchemeMismatch):
+		e.Message, e.unsent = "the host answers in clear where https was assumed: write http:// before the API host if that is meant", true
 	case isTLS, isHost:
 		e.Message, e.unsent = "the host does not speak TLS, or not under this name", true
 	case isOp && op.Op == "dial":

@@ -144,3 +144,26 @@ func FuzzProps(f *testing.F) {
 		}
 	})
 }
+
+// TestAdobeHidesValues: wherever the host's address comes from, Adobe's hosts hide values unless the file says otherwise; no other does.
+func TestAdobeHidesValues(t *testing.T) {
+	for apihost, want := range map[string]bool{
+		"https://adobeioruntime.net": true, "adobeioruntime.net": true, "https://1234-shop.adobeioruntime.net": true, "https://dev.runtime.adobe.io": true, "ADOBEIORUNTIME.NET.": true,
+		"https://deploy-service.app-builder.adp.adobe.io/runtime": true, "http://adobeioruntime.net:8080": true,
+		"https://notadobeioruntime.net": false, "https://adobeioruntime.net.example.com": false, "https://ow.example.com/adobe.io": false, "https://adobe.io.example.com": false,
+	} {
+		for setting, forced := range map[string]bool{"": want, ", hides_values: true": true, ", hides_values: false": false} {
+			cfg, err := Parse("r.yaml", []byte("openwhisk: {h: {apihost: \""+apihost+"\", auth_file: /k"+setting+"}}"+rest), bare(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.Hosts["h"].HidesValues; got != forced {
+				t.Errorf("%s%s: hides values %v", apihost, setting, got)
+			}
+		}
+	}
+	cfg, err := Parse("r.yaml", []byte("openwhisk: {h: {parallel: 2}}"+rest), machine(map[string]string{"AIO_runtime_auth": "a:b"}, nil))
+	if err != nil || !cfg.Hosts["h"].HidesValues {
+		t.Errorf("the host that aio assumes: %v, %v", cfg, err)
+	}
+}

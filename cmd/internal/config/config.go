@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/openwhisk-rotator/rotator/events/stream"
@@ -127,7 +129,8 @@ func (r *reader) config(root value) *Config {
 	r.hosts = r.readHosts(top)
 	c.Hosts = r.hosts
 	c.Bundles = r.bundles(top, c.Vault.FingerprintKey)
-	c.Data = r.path(top.text("data", "rotator-data"))
+	state, _, _ := strings.Cut(r.env("STATE_DIRECTORY"), ":") // systemd's: what a unit may write to
+	c.Data = r.path(top.text("data", cmp.Or(state, "rotator-data")))
 	if v, ok := top.field("data"); ok && c.NATS.URL != "" {
 		v.warn("is not used: it belongs to the embedded server", "remove data, or remove nats.url")
 	}

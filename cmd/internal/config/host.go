@@ -19,10 +19,24 @@ type Host struct {
 	AuthEnv     string // variable with "uuid:key"
 	BearerFile  string // re-read when it changes
 	Parallel    int    // requests at a time
-	HidesValues bool   // GET does not return the values
+	HidesValues bool   // GET does not return the values; unless the file says otherwise, so it is on Adobe's hosts
 	CAFile      string
 	Insecure    bool // do not check the host's certificate
 	Timeout     time.Duration
+}
+
+// adobe are the domains of Adobe's API hosts: of I/O Runtime, its stage, and the deploy service of App Builder.
+var adobe = []string{"adobeioruntime.net", "adobe.io"}
+
+// HidesValues reports whether this API host is known to answer GET with something else than the values: what it showed, sent
+// back, would become the value.
+func HidesValues(apihost string) bool {
+	u, ok := hostURL(apihost)
+	if !ok {
+		return false
+	}
+	name := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	return slices.ContainsFunc(adobe, func(domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) })
 }
 
 // defaultAPIHost is where a key of aio belongs when no host is named. No other key is ever sent there.
@@ -107,6 +121,9 @@ func (r *reader) host(name string, v value, around ambient) (h Host, borrowed bo
 		if _, ok := s.field("apihost"); !ok {
 			s.lacks("apihost", "write apihost: https://...; "+ambientNames+" are understood too")
 		}
+	}
+	if _, ok := s.field("hides_values"); !ok {
+		h.HidesValues = HidesValues(h.APIHost)
 	}
 	h.Namespace = cmp.Or(h.Namespace, "_")
 	if strings.Contains(h.Namespace, "/") {

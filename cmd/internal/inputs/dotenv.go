@@ -46,6 +46,22 @@ func DotEnv(raw []byte) (param.List, error) {
 	return l, nil
 }
 
+// Settings are the lines of a .env file that read KEY=VALUE, as dotenv takes them: what does not is skipped, and the last of several
+// wins. It is for settings that others read from the file as well, and never for parameters.
+func Settings(raw []byte) map[string]string {
+	out := make(map[string]string)
+	for rest := raw; len(rest) > 0; {
+		m := assignment.FindSubmatch(rest)
+		if m == nil {
+			_, rest, _ = bytes.Cut(rest, []byte("\n"))
+			continue
+		}
+		out[string(m[1])] = unquote(string(m[2]))
+		rest = rest[len(m[0]):]
+	}
+	return out
+}
+
 func unquote(text string) string {
 	text = strings.TrimSpace(text)
 	if len(text) < 2 || !strings.ContainsRune("'\"`", rune(text[0])) || text[len(text)-1] != text[0] {

@@ -1,7 +1,8 @@
-// Package inputs reads parameter values that a person gives: on the command line, in a JSON file, in a .env file.
+// Package inputs reads parameter values that a person gives: on the command line, in a JSON file, in a .env file, in a file of their own.
 //
 // Values arrive with the types that `aio` gives them: on the command line true, false and what reads as a JSON object or array
-// are JSON, everything else is a text, numbers too; in a JSON file every value has its own type; in a .env file all are texts.
+// are JSON, everything else is a text, numbers too; in a JSON file every value has its own type; in a .env file all are texts, and a
+// file of its own is one text.
 //
 // Guarantees: a key that is given twice in one place is an error, never a guess. No error holds a value. Numbers keep all their
 // digits. Failure modes: every error names the file, and the line or the key, and is a mistake of whoever gave the input.
@@ -37,6 +38,25 @@ func Argument(key, text string) (param.Entry, error) {
 		}
 	}
 	return param.Entry{Key: key, Value: secret.FromText(text)}, nil
+}
+
+// Text is a parameter whose value is the text of a file as it is, line ends included.
+func Text(key string, raw []byte) (param.Entry, error) {
+	if key == "" {
+		return param.Entry{}, errors.New("a parameter has an empty name")
+	}
+	if !utf8.Valid(raw) {
+		return param.Entry{}, fmt.Errorf("parameter %q: the file is not UTF-8; encode it as base64", key)
+	}
+	return param.Entry{Key: key, Value: secret.FromText(string(raw))}, nil
+}
+
+// EnvFile reads parameters from what is either a JSON object, as aio has it, or a .env file.
+func EnvFile(raw []byte) (param.List, error) {
+	if start := bytes.TrimLeft(raw, " \t\r\n"); len(start) > 0 && bytes.ContainsRune([]byte(`{["`), rune(start[0])) {
+		return Object(raw)
+	}
+	return DotEnv(raw)
 }
 
 // Read reads a file whole; "-" is stdin.

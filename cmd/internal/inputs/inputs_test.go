@@ -70,12 +70,49 @@ func TestDotEnv(t *testing.T) {
 	}
 }
 
+func TestEnvFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"A=1\nB='{}'": `{"A":"1","B":"{}"}`, "\n {\"A\": 1}": `{"A":1}`, "": "{}", "A={\"b\":1}": `{"A":"{\"b\":1}"}`,
+	} {
+		if l, err := EnvFile([]byte(text)); err != nil || reveal(l) != want {
+			t.Errorf("%q: %s, %v", text, reveal(l), err)
+		}
+	}
+	for text, want := range map[string]string{"{\"A\": canary": "no valid JSON", "[1]": "is no JSON object", "canary": "no KEY=VALUE"} {
+		if _, err := EnvFile([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	for _, text := range []string{"", "true\n", "-----BEGIN X-----\r\nab==\r\n-----END X-----\n", `{"a": 1}`} {
+		e, err := Text("K", []byte(text))
+		if got, ok := e.Value.Text(); err != nil || !ok || got != text {
+			t.Errorf("%q became %q, %v", text, got, err)
+		}
+	}
+	for _, bad := range [][2]string{{"", "canary"}, {"K", "canary\xff"}} {
+		if _, err := Text(bad[0], []byte(bad[1])); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestSettings: what is no assignment is skipped, also within quotes, and the last of several wins.
+func TestSettings(t *testing.T) {
+	got := Settings([]byte("# A=0\nnonsense\nA=1\nM=\"x\nA=2\n\"\nexport B='b'\nB=c # d\n"))
+	if len(got) != 3 || got["A"] != "1" || got["B"] != "c" || got["M"] != "x\nA=2\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 // FuzzInputs: whatever is read comes back as valid JSON under unique names, and no error repeats the input.
 func FuzzInputs(f *testing.F) {
 	f.Add([]byte(`{"A": 1}`))
 	f.Add([]byte("A='x\ny' # z\nB=\"q\\n\""))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		for name, read := range map[string]func([]byte) (param.List, error){"object": Object, "dotenv": DotEnv} {
+		for name, read := range map[string]func([]byte) (param.List, error){"object": Object, "dotenv": DotEnv, "env file": EnvFile} {
 			l, err := read(raw)
 			seen := make(map[string]bool)
 			for _, e := range l {
@@ -83,6 +120,11 @@ func FuzzInputs(f *testing.F) {
 					t.Errorf("%s: entry %q", name, e.Key)
 				}
 				seen[e.Key] = true
+			}
+			for key := range Settings(raw) {
+				if !seen[key] && name == "dotenv" && err == nil {
+					t.Errorf("the setting %q is no parameter", key)
+				}
 			}
 			if err != nil && l != nil {
 				t.Errorf("%s: an error and %d entries", name, len(l))

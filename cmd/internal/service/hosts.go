@@ -5,10 +5,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
+	"github.com/openwhisk-rotator/rotator/cmd/internal/inputs"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk"
@@ -31,26 +35,86 @@ type host struct {
 	running running
 }
 
+// A Reach is what commands of people need of the hosts.
+type Reach interface {
+	rotator.Platform
+	// Namespaces are the namespaces that the host's key opens.
+	Namespaces(ctx context.Context, host string) ([]string, error)
+	// Names lists the actions ("name", "package/name"), packages or triggers of a host.
+	Names(ctx context.Context, host string, kind rotator.Kind) ([]string, error)
+}
+
 // Hosts makes configured hosts into a platform. Nothing is connected.
-func Hosts(cfg map[string]config.Host) (rotator.Platform, error) { return openHosts(cfg) }
+func Hosts(cfg map[string]config.Host) (Reach, error) { return openHosts(cfg) }
 
 // AroundName is the name of the host that Around finds.
 const AroundName = "host"
 
-// Around is the host that wsk and aio would talk to: from the environment, or from ~/.wskprops.
-func Around() (rotator.Platform, error) {
-	p, err := whisk.Discover(os.LookupEnv, os.ReadFile)
+// Around is the host that wsk and aio would talk to: from the environment, from AIO_runtime_* in ./.env, or from ~/.wskprops.
+func Around() (Reach, error) {
+	file, err := dotenv(".env")
+	if err != nil {
+		return nil, err
+	}
+	hoisted := make(map[string]bool)
+	p, err := whisk.Discover(func(name string) (string, bool) {
+		if v := os.Getenv(name); v != "" {
+			return v, true
+		}
+		v, ok := file[strings.ToLower(name)]
+		hoisted[strings.ToLower(name)] = ok
+		return v, ok
+	}, os.ReadFile)
 	if err != nil {
 		return nil, fmt.Errorf("looking for a host: %w", err)
 	}
+	if hoisted["aio_runtime_apihost"] && !hoisted["aio_runtime_auth"] { // it may be anybody's directory
+		return nil, errors.New("the file .env here names a host, and the key comes from elsewhere; it is not sent there: set AIO_runtime_apihost, or have AIO_runtime_auth in .env as well")
+	}
 	if _, ok := p.Auth.Text(); !ok || p.APIHost == "" {
-		return nil, errors.New("no host and key found; write rotator.yaml, set WHISK_APIHOST and WHISK_AUTH (or AIO_runtime_apihost and AIO_runtime_auth), or fill in ~/.wskprops")
+		return nil, errors.New("no host and key found; write rotator.yaml, set WHISK_APIHOST and WHISK_AUTH (or AIO_runtime_apihost and AIO_runtime_auth, also in ./.env), or fill in ~/.wskprops")
 	}
 	c, err := whisk.New(whisk.Config{APIHost: p.APIHost, Namespace: p.Namespace, Auth: whisk.Basic(func(context.Context) (secret.Value, error) { return p.Auth, nil })})
 	if err != nil {
 		return nil, fmt.Errorf("preparing host %s: %w", p.APIHost, err)
 	}
-	return hosts{AroundName: {client: c, config: config.Host{APIHost: p.APIHost}}}, nil
+	return hosts{AroundName: {client: c, config: config.Host{APIHost: p.APIHost, HidesValues: config.HidesValues(p.APIHost)}}}, nil
+}
+
+// dotenv reads what aio would take from a .env file for its connection, by name in lower case, where the environment does not say
+// it. A missing file is none.
+func dotenv(path string) (map[string]string, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for a host, as aio does: %w", err)
+	}
+	out := make(map[string]string)
+	for key, value := range inputs.Settings(raw) {
+		name, ok := strings.CutPrefix(strings.ToLower(key), "aio_runtime_")
+		if ok && os.Getenv("AIO_runtime_"+name) == "" && os.Getenv("AIO_RUNTIME_"+strings.ToUpper(name)) == "" {
+			out["aio_runtime_"+name] = value
+		}
+	}
+	return out, nil
+}
+
+// Namespaces asks the host.
+func (hs hosts) Namespaces(ctx context.Context, name string) ([]string, error) {
+	out, err := hs[name].client.Namespaces(ctx)
+	return out, whiskError(err)
+}
+
+// Names asks the host for its list.
+func (hs hosts) Names(ctx context.Context, name string, kind rotator.Kind) (out []string, err error) {
+	rows, err := hs.list(ctx, name, kind)
+	for _, row := range rows {
+		out = append(out, row.Path())
+	}
+	slices.Sort(out)
+	return out, whiskError(err)
 }
 
 // openHosts prepares a client for every host. Nothing is connected.

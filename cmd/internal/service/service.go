@@ -26,7 +26,6 @@ import (
 	"github.com/openwhisk-rotator/rotator/events/stream/embedded"
 	"github.com/openwhisk-rotator/rotator/rotator"
 	"github.com/openwhisk-rotator/rotator/rotator/journal"
-	"github.com/openwhisk-rotator/rotator/rotator/ops"
 	"github.com/openwhisk-rotator/rotator/rotator/secret"
 	"github.com/openwhisk-rotator/rotator/vaultsrc"
 )
@@ -40,8 +39,10 @@ type Service struct {
 	log    zerolog.Logger
 	vault  *vaultsrc.Client
 	server *embedded.Server
-	ops    *ops.Server
 	intake *intake.Intake // nil: no source is configured
+	health
+
+	received *prometheus.CounterVec // messages of the edge
 }
 
 // Options are what the configuration file does not say.
@@ -50,7 +51,8 @@ type Options struct {
 	Version string
 }
 
-// Open builds a service. It waits for NATS until ctx ends; Vault and the hosts are first needed in Run.
+// Open builds a service. It waits for NATS until ctx ends, and answers for its health meanwhile; Vault and the hosts are first needed
+// in Run.
 func Open(ctx context.Context, cfg *config.Config, opts Options) (*Service, error) {
 	s := &Service{cfg: cfg, log: opts.Log}
 	if err := s.open(ctx, opts.Version); err != nil {
@@ -63,9 +65,15 @@ func Open(ctx context.Context, cfg *config.Config, opts Options) (*Service, erro
 // open leaves what it has taken, if it fails, to Close.
 func (s *Service) open(ctx context.Context, version string) error {
 	cfg, log, replica := s.cfg, s.log, replicaName()
+	s.received = messages()
+	if err := s.listen(ctx, version); err != nil {
+		return err
+	}
+	s.phase.Store("waiting for NATS")
 	if err := s.connect(ctx, replica); err != nil {
 		return err
 	}
+	s.phase.Store("preparing the streams and the journal")
 	if err := stream.Setup(ctx, s.Conn, stream.SetupConfig{Replicas: cfg.NATS.Replicas, Log: log}); err != nil {
 		return fmt.Errorf("preparing the streams: %w", err)
 	}
@@ -84,19 +92,14 @@ func (s *Service) open(ctx context.Context, version string) error {
 	if s.Engine, err = engine(cfg, replica, v, platform, store, outbox{Publisher(cfg, s.Conn)}, log); err != nil {
 		return err
 	}
-	received := messages()
 	if cfg.Intake.Enabled() {
-		count := func(source, result string) { received.WithLabelValues(source, result).Inc() }
+		count := func(source, result string) { s.received.WithLabelValues(source, result).Inc() }
 		if s.intake, err = openIntake(ctx, cfg, s.Conn, Publisher(cfg, s.Conn), v, count, log); err != nil {
 			return err
 		}
 	}
-	if cfg.Ops.Listen != "" {
-		s.ops, err = ops.Listen(ctx, ops.Config{Listen: cfg.Ops.Listen, Version: version, Records: s.Engine.Records, Compared: s.Engine.Compared, Ready: s.ready, More: []prometheus.Collector{received},
-			Overdue: s.Engine.Overdue, Clock: s.Engine.ClockOffset,
-			Streams: func(ctx context.Context) (stream.Levels, error) { return stream.ReadLevels(ctx, s.Conn) }})
-	}
-	return err
+	s.works()
+	return nil
 }
 
 func engine(cfg *config.Config, replica string, v *vault, platform hosts, store *journal.Store, outbox rotator.Outbox, log zerolog.Logger) (*rotator.Engine, error) {
@@ -110,17 +113,6 @@ func engine(cfg *config.Config, replica string, v *vault, platform hosts, store 
 // home is the Vault that events have to mean, if they name one.
 func home(cfg *config.Config) rotator.Home {
 	return rotator.Home{Address: cfg.Vault.Address, Namespace: cfg.Vault.Namespace}
-}
-
-// ready reports whether events can be taken in and worked off right now.
-func (s *Service) ready(ctx context.Context) error {
-	if s.Conn.Status() != nats.CONNECTED {
-		return errors.New("NATS is not connected")
-	}
-	if err := s.Engine.ClockError(); err != nil {
-		return err
-	}
-	return s.vault.Ready(ctx)
 }
 
 // connect starts the embedded server when no URL is configured, and connects.
@@ -212,10 +204,7 @@ func Preview(ctx context.Context, cfg *config.Config, log zerolog.Logger) (rotat
 // durable state.
 func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	if s.ops != nil { // first: while Vault is waited for, health is fine and readiness says what is missing
-		s.log.Info().Str("address", s.ops.Addr()).Msg("health, metrics and status page")
-		g.Go(func() error { return s.ops.Run(ctx) })
-	}
+	g.Go(func() error { return s.watch(ctx) })
 	if s.intake != nil { // Vault may be away: what is taken waits in the stream
 		s.log.Info().Str("address", s.intake.Addr()).Int("sources", len(s.cfg.Intake.Sources)).Msg("messages of detectors and identity systems")
 		g.Go(func() error { return s.intake.Run(ctx) })
@@ -295,6 +284,7 @@ func (s *Service) Close() {
 		s.server.Stop()
 		s.server = nil
 	}
+	s.close()
 }
 
 // replicaName is unique for every start of a process, so that a claim is never mistaken for that of a predecessor.

@@ -59,7 +59,7 @@ func vaultError(err error) error {
 func (v *vault) Read(ctx context.Context, path string, version int) (rotator.Snapshot, error) {
 	b, err := v.client.ReadBundle(ctx, path, version)
 	if err != nil {
-		return rotator.Snapshot{}, vaultError(err)
+		return rotator.Snapshot{Version: b.Version}, vaultError(err) // of a deleted version the number is known
 	}
 	s := rotator.Snapshot{Version: b.Version, Set: b.Data}
 	if len(b.Marker) > 0 {

@@ -178,6 +178,7 @@ vault:
   auth: {method: approle, role_id_file: role-id, secret_id_file: secret-id}
 openwhisk:
   shop: {apihost: "OPENWHISK", auth_file: openwhisk-auth}
+ops: {listen: "0.0.0.0:9180"} # compose.yaml publishes it on this machine only
 bundles:
   shop:
     secret: secret/shop
