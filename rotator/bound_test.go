@@ -54,7 +54,7 @@ func TestRecordOfManyRefusalsFitsIntoOneMessage(t *testing.T) {
 		if w.tooLarge > 0 {
 			t.Errorf("%d messages were too large", w.tooLarge)
 		}
-		if c, err := VerifyChain("checkout", inOrder, w.record(t, "checkout").Last()); err != nil || c.Last != 3 {
+		if c, err := VerifyChain("checkout", inOrder, w.record(t, "checkout").Last(), Archive{}); err != nil || c.Last != 3 {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
@@ -143,7 +143,7 @@ func TestOutcomeOfAnyReceiptFits(t *testing.T) {
 	if err != nil || len(body) > 1<<20 || len(o.Targets) == 0 || !sealed.Events[0].Stored.Equal(earliest) {
 		t.Errorf("%d bytes, %d targets, events from %v, %v", len(body), len(o.Targets), sealed.Events[0].Stored, err)
 	}
-	if _, err := VerifyChain("a", []events.Outcome{o}, &sealed); err != nil {
+	if _, err := VerifyChain("a", []events.Outcome{o}, &sealed, Archive{}); err != nil {
 		t.Error(err)
 	}
 	alarm := r.Outcome("a")

@@ -8,7 +8,7 @@ type lanes struct {
 	mu     sync.Mutex
 	size   int // zero while Run is not running
 	used   int
-	barred bool // by a clock that is wrong
+	barred bool            // by a clock that is wrong
 	booked map[string]bool // claimed together with their event: a worker is about to start
 }
 
