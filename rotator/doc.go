@@ -60,7 +60,23 @@
 // URLs and encodings are made of; what is inside of a longer text can only be found when the value itself is at hand ([Known]). What could
 // not be read, or is hidden by its host, is told, too: nothing found is only a no when everything was looked at.
 //
+// # What is looked at beside the rotations
+//
+// A watchdog reads the journal once a minute, whatever the steps report: a leak whose old generation should be revoked by now, one
+// that waits behind a rotation which is held, and a record that is due and whose bundle nobody configures are raised, hourly; where
+// the policy says contain, a held rotation is contained at the deadline of the leak. The end of a live generation is raised
+// daily in the last third of its life and hourly, as an alarm, in the last tenth, until it is replaced. [Engine.Reconcile]
+// compares Vault and the hosts with the journal; what is away, or a record that cannot be read, holds up nothing else.
+//
+// A person may delete a record: it is forgotten everywhere, and the next event makes a new one. A rotation in it is given up.
+//
 // # Failure modes
+//
+// Ends of drains and claims are moments of the replicas' own clocks. A replica whose clock is more than five seconds off the
+// journal's begins nothing ([Engine.ClockError]); one that jumps is found out within half a minute.
+//
+// A record and an outcome fit into one message of NATS (1 MiB): texts and lists are cut, old receipts forgotten, before a receipt
+// is sealed. What does not fit all the same is [ErrTooLarge], raised and tried again every ten minutes.
 //
 // OpenWhisk has no client-side compare-and-swap: a deploy between our GET and our PUT is noticed by the version
 // number, not prevented. A PUT of a frozen or dead process can arrive after its successor's: such stragglers are in

@@ -17,7 +17,8 @@ import (
 func chainOf(t *testing.T, bundle string, n int) (published []events.Outcome, last *Receipt) {
 	t.Helper()
 	for i := range n {
-		r := Receipt{Bundle: bundle, Rotation: fmt.Sprint("r", i), Result: events.ResultRotated, Kind: events.KindLeak, Finished: time.Date(2026, 1, i+1, 0, 0, 0, 0, time.UTC)}
+		r := Receipt{Bundle: bundle, Rotation: fmt.Sprint("r", i), Result: events.ResultRotated, Kind: events.KindLeak, Finished: time.Date(2026, 1, i+1, 0, 0, 0, 0, time.UTC),
+			Events: []Waiting{{ID: "urn:test e"}}, Targets: []TargetState{{Ref: Ref{Host: "prod", Kind: Action, Name: "a"}, Failure: "503"}}}
 		sealed, err := r.seal(last)
 		if err != nil {
 			t.Fatal(err)
@@ -34,27 +35,33 @@ func TestChain(t *testing.T) {
 		tamper func(os []events.Outcome) []events.Outcome
 		broken int // number at which it shows; 0: intact
 	}{
-		"intact":                    {func(os []events.Outcome) []events.Outcome { return os }, 0},
-		"published twice":           {func(os []events.Outcome) []events.Outcome { return append(os[:2:2], os[1:]...) }, 0},
-		"alarms between":            {func(os []events.Outcome) []events.Outcome { return slices.Insert(os, 2, alarm) }, 0},
-		"the first are past":        {func(os []events.Outcome) []events.Outcome { return os[2:] }, 0},
-		"one removed":               {func(os []events.Outcome) []events.Outcome { return slices.Delete(os, 2, 3) }, 4},
-		"the last removed":          {func(os []events.Outcome) []events.Outcome { return os[:4] }, 5},
-		"all removed":               {func(os []events.Outcome) []events.Outcome { return nil }, 5},
-		"two swapped":               {func(os []events.Outcome) []events.Outcome { os[2], os[3] = os[3], os[2]; return os }, 4},
-		"text changed":              {func(os []events.Outcome) []events.Outcome { os[1].Receipt += " "; return os }, 2},
-		"no receipt":                {func(os []events.Outcome) []events.Outcome { os[1].Receipt = ""; return os }, 2},
-		"outcome says another word": {func(os []events.Outcome) []events.Outcome { os[3].Result = events.ResultRolledBack; return os }, 4},
+		"intact":                         {func(os []events.Outcome) []events.Outcome { return os }, 0},
+		"published twice":                {func(os []events.Outcome) []events.Outcome { return append(os[:2:2], os[1:]...) }, 0},
+		"alarms between":                 {func(os []events.Outcome) []events.Outcome { return slices.Insert(os, 2, alarm) }, 0},
+		"the first are past":             {func(os []events.Outcome) []events.Outcome { return os[2:] }, 0},
+		"one removed":                    {func(os []events.Outcome) []events.Outcome { return slices.Delete(os, 2, 3) }, 4},
+		"the last removed":               {func(os []events.Outcome) []events.Outcome { return os[:4] }, 5},
+		"all removed":                    {func(os []events.Outcome) []events.Outcome { return nil }, 5},
+		"two swapped":                    {func(os []events.Outcome) []events.Outcome { os[2], os[3] = os[3], os[2]; return os }, 4},
+		"text changed":                   {func(os []events.Outcome) []events.Outcome { os[1].Receipt += " "; return os }, 2},
+		"no receipt":                     {func(os []events.Outcome) []events.Outcome { os[1].Receipt = ""; return os }, 2},
+		"outcome says another word":      {func(os []events.Outcome) []events.Outcome { os[3].Result = events.ResultRolledBack; return os }, 4},
+		"another kind in the outcome":    {func(os []events.Outcome) []events.Outcome { os[3].Kind = events.KindManual; return os }, 4},
+		"another event in the outcome":   {func(os []events.Outcome) []events.Outcome { os[3].Events = []string{"urn:other e"}; return os }, 4},
+		"a target less in the outcome":   {func(os []events.Outcome) []events.Outcome { os[3].Targets = nil; return os }, 4},
+		"a target's failure is gone":     {func(os []events.Outcome) []events.Outcome { os[3].Targets[0].Failure = ""; return os }, 4},
+		"another version in the outcome": {func(os []events.Outcome) []events.Outcome { os[3].KVVersionTo = 9; return os }, 4},
+		"another time in the outcome":    {func(os []events.Outcome) []events.Outcome { os[3].ProvenDead = os[3].Finished; return os }, 4},
 		"replaced with a good hash": {func(os []events.Outcome) []events.Outcome {
 			os[1].Receipt = strings.Replace(os[1].Receipt, `"leak"`, `"manual"`, 1)
-			os[1].ReceiptHash = hashOf(os[1].Receipt)
+			os[1].ReceiptHash, os[1].Kind = hashOf(os[1].Receipt), events.KindManual
 			return os
 		}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			published, last := chainOf(t, "a", 5)
 			other, _ := chainOf(t, "b", 2)
-			c, err := VerifyChain("a", tc.tamper(append(other, published...)[2:]), last)
+			c, err := VerifyChain("a", tc.tamper(append(other, published...)[2:]), last, Archive{})
 			broken, is := errors.AsType[*ChainError](err)
 			if tc.broken == 0 && (err != nil || c.Last != 5 || c.Hash != last.Hash) {
 				t.Errorf("%+v, %v", c, err)
@@ -63,6 +70,33 @@ func TestChain(t *testing.T) {
 				t.Errorf("broken at %+v, want %d", broken, tc.broken)
 			}
 		})
+	}
+}
+
+// TestChainOfAQuietBundle: when none of its receipts is kept any more, that is no break if the stream had to drop them, and one if
+// somebody has deleted them.
+func TestChainOfAQuietBundle(t *testing.T) {
+	published, last := chainOf(t, "a", 5)
+	after := func(d time.Duration) time.Time { return last.Finished.Add(d) }
+	const day = 24 * time.Hour
+	for name, tc := range map[string]struct {
+		kept Archive
+		says string // empty: broken
+	}{
+		"past the retention":           {Archive{Now: after(91 * day), MaxAge: 90 * day, Oldest: after(50 * day)}, "90 days"},
+		"the stream is empty":          {Archive{Now: after(91 * day), MaxAge: 90 * day}, "90 days"},
+		"pushed out":                   {Archive{Now: after(10 * day), MaxAge: 90 * day, Oldest: after(5 * day), Full: true}, "full"},
+		"deleted, others are kept":     {Archive{Now: after(10 * day), MaxAge: 90 * day, Oldest: after(-5 * day), Full: true}, ""},
+		"purged, it was not full":      {Archive{Now: after(10 * day), MaxAge: 90 * day, Oldest: after(5 * day)}, ""},
+		"deleted, it is kept for ever": {Archive{Now: after(1000 * day)}, ""},
+	} {
+		c, err := VerifyChain("a", nil, last, tc.kept)
+		if tc.says == "" && (err == nil || !strings.Contains(err.Error(), "deleted")) || tc.says != "" && (err != nil || !strings.Contains(c.Gone, tc.says)) {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+		if _, err := VerifyChain("a", published[:4], last, tc.kept); err == nil {
+			t.Errorf("%s: an older one is kept, and the last is not: that is no retention", name)
+		}
 	}
 }
 
@@ -102,7 +136,7 @@ func TestReceiptsOfRotationsAreChained(t *testing.T) {
 			}
 		}
 		rec := w.record(t, "checkout")
-		if c, err := VerifyChain("checkout", inOrder, rec.Last()); err != nil || c.First != 1 || c.Last != 4 {
+		if c, err := VerifyChain("checkout", inOrder, rec.Last(), Archive{}); err != nil || c.First != 1 || c.Last != 4 {
 			t.Errorf("%+v, %v", c, err)
 		}
 		if !rec.History[0].Shortened || rec.History[3].Shortened || inOrder[0].Targets == nil {

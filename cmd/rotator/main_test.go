@@ -13,8 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
 	"github.com/openwhisk-rotator/rotator/cmd/internal/config"
+	"github.com/openwhisk-rotator/rotator/cmd/internal/service"
 	"github.com/openwhisk-rotator/rotator/events"
+	"github.com/openwhisk-rotator/rotator/events/stream"
 	"github.com/openwhisk-rotator/rotator/rotator/whisk/whisktest"
 	"github.com/openwhisk-rotator/rotator/vaultsrc/vaulttest"
 )
@@ -238,6 +243,13 @@ func TestAFirstHour(t *testing.T) {
 	if code, out, _ := call(t, "emit", "manual", "-c", file, "--bundle", "app", "--wait"); code != exitFailed || !strings.Contains(out, "refused") {
 		t.Errorf("a refused rotation: %d %s", code, out)
 	}
+	if code, out, errs := call(t, "receipt", "verify", "-c", file); code != exitOK || !strings.Contains(out, "intact") {
+		t.Errorf("receipt verify: %d %s%s", code, out, errs)
+	}
+	outcomesEnd(t, file)
+	if code, out, errs := call(t, "receipt", "verify", "-c", file); code != exitOK || !strings.Contains(out, "nothing left to check: the last receipt is of") {
+		t.Errorf("receipt verify after the retention: %d %s%s", code, out, errs)
+	}
 	if code, out, _ := call(t, "emit", "leak", "-c", file, "--bundle", "app", "--wait"); code != exitFailed || !strings.Contains(out, "delayed") || !strings.Contains(out, "does not exist") {
 		t.Errorf("a leak that cannot be rotated now: %d %s", code, out)
 	}
@@ -249,6 +261,39 @@ func TestAFirstHour(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("run does not stop")
+	}
+}
+
+// outcomesEnd makes every outcome older than the stream keeps them.
+func outcomesEnd(t *testing.T, file string) {
+	t.Helper()
+	cfg, err := config.Load(file, config.ThisMachine())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := service.Dial(t.Context(), cfg, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), stream.Outcomes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.CachedInfo().Config
+	c.MaxAge, c.Duplicates = 200*time.Millisecond, 100*time.Millisecond
+	if _, err := js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); s.CachedInfo().State.Msgs > 0; {
+		if _, err := s.Info(t.Context()); err != nil || time.Now().After(end) {
+			t.Fatalf("the outcomes do not end: %v", err)
+		}
+		time.Sleep(50 * time.Millisecond) // the server tells nobody
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -75,9 +76,15 @@ func writeReceipt(w io.Writer, r rotator.Receipt) {
 
 const verifyHelp = `Checks the chain of receipts of every bundle (or of those named): each text has its hash, each names
 the hash of the one before, none is missing, and the last is the one the journal knows.
+Receipts of a bundle that was not rotated for 90 days are kept nowhere but in the
+journal: that is said, and is no break.
 
   rotator receipt verify
   rotator receipt verify checkout -o json
+
+It shows that nobody who could write only the outcomes, or only the journal, has changed,
+dropped or added a receipt. The hashes have no key: who may write both can make another
+chain. Keep the newest hash elsewhere from time to time (-o json) and compare.
 
 Exit code 1 means that a chain is broken.`
 
@@ -89,6 +96,7 @@ type verified struct {
 	Last     int    `json:"last,omitempty"`
 	Hash     string `json:"hash,omitempty"`
 	Broken   string `json:"broken,omitempty"`
+	Gone     string `json:"gone,omitempty"` // why none is kept any more
 }
 
 func receiptVerifyCommand(g *globals) *cobra.Command {
@@ -134,6 +142,10 @@ func verifyChains(ctx context.Context, nc *nats.Conn, names []string) ([]verifie
 	if err != nil {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
+	kept, err := archiveOf(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
 	if len(names) == 0 {
 		names = slices.DeleteFunc(slices.Sorted(maps.Keys(stored)), rotator.Housekeeping)
 	}
@@ -142,14 +154,29 @@ func verifyChains(ctx context.Context, nc *nats.Conn, names []string) ([]verifie
 	group.SetLimit(16) // each is a chain of small questions
 	for i, name := range names {
 		group.Go(func() (err error) {
-			all[i], err = verifyChain(ctx, nc, name, stored[name])
+			all[i], err = verifyChain(ctx, nc, name, stored[name], kept)
 			return err
 		})
 	}
 	return all, group.Wait()
 }
 
-func verifyChain(ctx context.Context, nc *nats.Conn, bundle string, s rotator.Stored) (verified, error) {
+// archiveOf asks what the outcome stream has to have still.
+func archiveOf(ctx context.Context, nc *nats.Conn) (rotator.Archive, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return rotator.Archive{}, fmt.Errorf("preparing JetStream: %w", err)
+	}
+	s, err := js.Stream(ctx, stream.Outcomes)
+	if err != nil {
+		return rotator.Archive{}, fmt.Errorf("reading how long outcomes are kept: %w", err)
+	}
+	info := s.CachedInfo()
+	limit := info.Config.MaxBytes
+	return rotator.Archive{Now: info.TimeStamp, MaxAge: info.Config.MaxAge, Oldest: info.State.FirstTime, Full: limit > 0 && info.State.Bytes > uint64(limit)/10*9}, nil
+}
+
+func verifyChain(ctx context.Context, nc *nats.Conn, bundle string, s rotator.Stored, kept rotator.Archive) (verified, error) {
 	v := verified{Bundle: bundle}
 	var head, next *rotator.Receipt
 	if rec, err := rotator.DecodeRecord(s.Value); err == nil {
@@ -172,11 +199,11 @@ func verifyChain(ctx context.Context, nc *nats.Conn, bundle string, s rotator.St
 	if n := len(published); n > 0 && next != nil && published[n-1].ReceiptHash == next.Hash {
 		head = next
 	}
-	chain, err := rotator.VerifyChain(bundle, published, head)
+	chain, err := rotator.VerifyChain(bundle, published, head, kept)
 	if broken, ok := errors.AsType[*rotator.ChainError](err); ok {
 		v.Broken = broken.Error()
 	}
-	v.First, v.Last, v.Hash = chain.First, chain.Last, chain.Hash
+	v.First, v.Last, v.Hash, v.Gone = chain.First, chain.Last, chain.Hash, chain.Gone
 	if v.Last > 0 {
 		v.Receipts = v.Last - v.First + 1
 	}
@@ -191,6 +218,8 @@ func writeVerified(w io.Writer, all []verified) {
 		switch {
 		case v.Broken != "":
 			state = "BROKEN: " + v.Broken
+		case v.Gone != "":
+			state = "nothing left to check: " + v.Gone
 		case v.First > 1:
 			state = fmt.Sprintf("intact from number %d; older ones are past the retention", v.First)
 		}

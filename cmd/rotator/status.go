@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -124,7 +125,11 @@ func statuses(ctx context.Context, cfg *config.Config, log zerolog.Logger) ([]bu
 func statusOf(name string, s rotator.Stored) bundleStatus {
 	rec, err := rotator.DecodeRecord(s.Value)
 	if err != nil {
-		return bundleStatus{Bundle: name, State: rotator.Quarantined, Problem: err.Error()}
+		problem := err.Error()
+		if key := journal.Key(name); errors.Is(err, rotator.ErrBadRecord) {
+			problem += fmt.Sprintf("; to mend it: nats kv history rotator %s, and put a good one back (nats kv put rotator %s), or delete it (nats kv del rotator %s) and the bundle starts afresh", key, key, key)
+		}
+		return bundleStatus{Bundle: name, State: rotator.Quarantined, Problem: problem}
 	}
 	b := bundleStatus{Bundle: name, State: rec.State, Generation: rec.Generation, Live: rec.Live, Rotation: rec.Rotation, Owner: rec.Owner, Waiting: rec.Queue, History: rec.History}
 	if rec.Live != nil {

@@ -25,6 +25,9 @@ func encode(key string) string {
 	return b.String()
 }
 
+// Key is the name of a record's key as tools for key-value buckets show it.
+func Key(bundle string) string { return encode(bundle) }
+
 // decode is the inverse of encode and accepts nothing that encode does not produce.
 func decode(token string) (string, error) {
 	b := make([]byte, 0, len(token))

@@ -202,7 +202,7 @@ func (s *shop) chain() {
 		s.fail("reading the journal: %v", err)
 		return
 	}
-	c, err := rotator.VerifyChain(s.name, finals, rec.Last())
+	c, err := rotator.VerifyChain(s.name, finals, rec.Last(), rotator.Archive{})
 	if err != nil || c.Last != s.published {
 		s.fail("the chain of receipts: up to %d of %d, %v", c.Last, s.published, err)
 	}
