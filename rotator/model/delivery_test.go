@@ -9,7 +9,7 @@ func (p protocol) apply(s state, i int) []step {
 			r.head, r.at = s.head, stagingBack
 			return with("reads the bundle", s)
 		}
-		r.at, r.target, r.wary = looking, 0, s.rec.loose&^(1<<r.rec.desired) != 0
+		r.at, r.target = looking, 0
 		return with("looks at the targets", s)
 	case stagingBack:
 		return p.stageBack(s, i)
@@ -42,7 +42,7 @@ func (p protocol) send(s state, i int) []step {
 		return with("finds its lease over", s)
 	}
 	var out []step
-	if s.left.refusals > 0 && r.rec.phase == applying && r.rec.rotation == 1 {
+	if s.left.refusals > 0 && r.rec.phase == applying && r.rec.rotation == 1 && !(p.noReturn && r.rec.contained) {
 		back := s
 		back.left.refusals--
 		strayed := r.strayed
@@ -80,18 +80,23 @@ func (p protocol) answer(s state, i int) []step {
 	return out
 }
 
-// commit journals that every target is as desired.
+// commit journals that every target is as desired. With an overlap, or while a late PUT may arrive, it gives the record back; otherwise it
+// goes straight on.
 func (p protocol) commit(s state, i int) []step {
-	strayed, wary := s.replicas[i].strayed, s.replicas[i].wary
-	s.replicas[i].at, s.replicas[i].strayed, s.replicas[i].wary = ready, false, false
-	return p.move(s, i, "journals: every target is verified", func(n *record) {
+	strayed := s.replicas[i].strayed
+	s.replicas[i].at, s.replicas[i].strayed = ready, false
+	committed := func(n *record) {
 		n.stray(strayed)
-		if p.overlap || p.stragglers && (p.wary && wary || n.loose&^(1<<n.desired) != 0) {
-			n.phase, n.owner = draining, 0
-			return
-		}
-		n.phase = revoking
+		n.phase = draining
+	}
+	out := p.move(s, i, "journals: every target is verified, and waits", func(n *record) {
+		committed(n)
+		n.owner = 0
 	})
+	if !p.stragglers || !s.rec.strays() {
+		out = append(out, p.move(s, i, "journals: every target is verified", committed)...)
+	}
+	return out
 }
 
 // stageBack writes the previous values as a new version.
@@ -115,24 +120,26 @@ func (p protocol) stageBack(s state, i int) []step {
 // drain looks at every target again.
 func (p protocol) drain(s state, i int) []step {
 	r := &s.replicas[i]
-	if p.stragglers && r.rec.loose&^(1<<r.rec.desired) != 0 { // taken over before it was due
+	if p.stragglers && r.rec.strays() { // taken over before it was due
 		r.at = ready
 		return p.move(s, i, "waits", func(n *record) { n.owner = 0 })
 	}
-	overwritten := false
-	for t := range s.bound {
-		overwritten = overwritten || s.kv[s.bound[t]].gen != s.kv[r.rec.desired].gen
-	}
 	r.at = ready
-	if p.verify && overwritten {
-		return p.move(s, i, "finds a target overwritten", func(n *record) {
-			n.phase = applying
-			if n.back {
-				n.phase = rollingBack
-			}
-		})
+	if p.verify && s.overwritten(r.rec) {
+		return p.again(s, i)
 	}
+	r.seen = true
 	return p.move(s, i, "journals: revoking", func(n *record) { n.phase = revoking })
+}
+
+// again goes back to writing targets.
+func (p protocol) again(s state, i int) []step {
+	return p.move(s, i, "finds a target overwritten", func(n *record) {
+		n.phase = applying
+		if n.back {
+			n.phase = rollingBack
+		}
+	})
 }
 
 // revoke kills the generation that lost, and ends the rotation.
@@ -144,6 +151,13 @@ func (p protocol) revoke(s state, i int) []step {
 	}
 	switch r.at {
 	case ready:
+		if p.lookAgain && !r.seen && !r.rec.contained { // somebody else has looked, and nobody knows what happened since
+			if s.overwritten(r.rec) {
+				return p.again(s, i)
+			}
+			r.seen = true
+			return with("looks at the targets again", s)
+		}
 		if !s.held(i) {
 			s.replicas[i] = replica{}
 			return with("finds its lease over", s)
@@ -151,14 +165,74 @@ func (p protocol) revoke(s state, i int) []step {
 		r.at = revokes
 		return with("is about to revoke", s)
 	case revokes:
+		out := p.away(s, i)
 		s.gens[victim] = dead
 		r.at = revoked
-		return with("revokes", s)
+		return append(out, step{"revokes", s})
 	case revoked:
 		return p.move(s, i, "journals: idle", func(n *record) {
 			n.phase, n.owner, n.live = idle, 0, survivor
 			n.anchor, n.base, n.newV, n.newG, n.old, n.desired, n.back = 0, 0, 0, 0, 0, 0, false
+			n.asked, n.contained = false, false
 		})
 	}
 	return nil
+}
+
+// away: Vault does not revoke now. Somebody takes the record up later.
+func (p protocol) away(s state, i int) []step {
+	if s.left.outages == 0 {
+		return nil
+	}
+	s.left.outages--
+	s.replicas[i].at = ready
+	return p.move(s, i, "finds that Vault does not revoke, and waits", func(n *record) { n.owner = 0 })
+}
+
+// late: the deadline of a leak has passed while something failed. The old generation is to be cut off.
+func (p protocol) late(s state, i int) []step {
+	r := &s.replicas[i]
+	if s.left.contains == 0 || r.at != ready && r.at != looking || !r.rec.containable() {
+		return nil
+	}
+	s.left.contains--
+	strayed := r.strayed
+	r.at, r.strayed = ready, false
+	if !p.decideFirst {
+		return p.cutOff(s, i)
+	}
+	return p.move(s, i, "journals that the old generation is cut off", func(n *record) {
+		n.asked = true
+		n.stray(strayed)
+	})
+}
+
+// contain cuts the old generation off although targets may hold it.
+func (p protocol) contain(s state, i int) []step {
+	r := &s.replicas[i]
+	switch r.at {
+	case cutting:
+		out := p.away(s, i)
+		s.gens[r.gen], s.cut = dead, r.gen
+		r.at = cut
+		return append(out, step{"cuts the old generation off", s})
+	case cut:
+		r.at = ready
+		return p.move(s, i, "journals: contained", func(n *record) { n.asked, n.contained = false, true })
+	}
+	return p.cutOff(s, i)
+}
+
+// cutOff finds out whom to revoke: before anything was planned that is what the bundle holds.
+func (p protocol) cutOff(s state, i int) []step {
+	r := &s.replicas[i]
+	if !s.held(i) {
+		s.replicas[i] = replica{}
+		return with("finds its lease over", s)
+	}
+	if r.gen = r.rec.old; r.rec.base == 0 {
+		r.gen = s.kv[s.head].gen
+	}
+	r.at = cutting
+	return with("is about to cut the old generation off", s)
 }

@@ -1,7 +1,7 @@
 package model
 
-// rules are the safety rules of the protocol; each can be taken out.
-type rules struct {
+// protocol is what the replicas run: its safety rules, each of which can be taken out.
+type protocol struct {
 	fence         bool // a taker fences the bundle before it undoes a minting
 	confirmFirst  bool // an anchor is made to last before its generation is committed
 	stragglers    bool // late PUTs of other values are waited for before anything is revoked
@@ -10,16 +10,14 @@ type rules struct {
 	compare       bool // the journal is moved by compare-and-swap
 	journalAnchor bool // the anchor is journalled before anything is minted under it
 	lease         bool // a PUT leaves only while the lease is held
-	wary          bool // a late PUT that could arrive at any time since the targets were looked at counts
 	attempts      bool // what an attempt minted is told from what the next attempt of the same rotation mints
+	lookAgain     bool // whoever takes up a revocation reads every target first
+	decideFirst   bool // that the old generation is cut off is journalled before it is done
+	noReturn      bool // a rotation whose old generation is cut off is not turned around
 }
 
-func allRules() rules { return rules{true, true, true, true, true, true, true, true, true, true} }
-
-// protocol is what the replicas run: the rules, and whether the policy asks for an overlap.
-type protocol struct {
-	rules
-	overlap bool
+func allRules() protocol {
+	return protocol{true, true, true, true, true, true, true, true, true, true, true, true}
 }
 
 // step is one possible next state.
@@ -34,6 +32,8 @@ func (p protocol) act(s state, i int) []step {
 	switch {
 	case r.at == off:
 		return p.claim(s, i)
+	case r.rec.asked, r.at == cutting, r.at == cut:
+		return p.contain(s, i)
 	case r.rec.phase == claimed:
 		return p.begin(s, i)
 	case r.rec.phase == minting:
@@ -58,7 +58,7 @@ func (p protocol) claim(s state, i int) []step {
 	if s.rec.owner != 0 || s.rec.phase == idle && s.rec.waiting == 0 {
 		return nil
 	}
-	if s.rec.phase == draining && p.stragglers && s.rec.loose&^(1<<s.rec.desired) != 0 {
+	if s.rec.phase == draining && p.stragglers && s.rec.strays() && !s.rec.asked {
 		return nil // not due
 	}
 	return []step{{"claims", s.take(i)}}
@@ -111,7 +111,6 @@ func (p protocol) begin(s state, i int) []step {
 		s.minted++
 		s.gens[s.minted], s.named[s.minted] = anchored, r.rec.rotation
 		r.gen, r.head, r.at = s.minted, s.head, haveAnchor
-		r.wary = s.rec.loose != 0
 		return with("creates an anchor", s)
 	case haveAnchor:
 		gen, head := r.gen, r.head
@@ -140,11 +139,12 @@ func (p protocol) mint(s state, i int) []step {
 		r.at = haveCred
 		return with("mints", s)
 	case haveCred:
+		out := p.giveUp(s, i, "finds the credential refused")
 		if !p.confirmFirst {
 			r.at = tested
-			return with("tests", s)
+			return append(out, step{"tests", s})
 		}
-		return p.confirm(s, i, tested)
+		return append(out, p.confirm(s, i, tested)...)
 	case tested:
 		if !s.held(i) {
 			s.replicas[i] = replica{}
@@ -153,17 +153,26 @@ func (p protocol) mint(s state, i int) []step {
 		r.at = staging
 		return with("is about to write the bundle", s)
 	case staging:
-		return p.stage(s, i)
+		return append(p.giveUp(s, i, "finds its write refused"), p.stage(s, i)...)
 	case staged:
 		if !p.confirmFirst && s.gens[r.gen] == minted {
 			return p.confirm(s, i, staged)
 		}
 		v, g := r.head, r.gen
 		r.at, r.target = looking, 0
-		r.wary = r.wary || s.rec.loose&^(1<<v) != 0
 		return p.move(s, i, "journals: applying", func(n *record) { n.phase, n.newV, n.newG, n.desired = applying, v, g, v })
 	}
 	return p.settle(s, i)
+}
+
+// giveUp: what was minted is of no use, and certainly not committed. No fence is needed to undo it.
+func (p protocol) giveUp(s state, i int, text string) []step {
+	if s.left.outages == 0 || !s.held(i) {
+		return nil
+	}
+	s.left.outages--
+	s.replicas[i].at = fenced
+	return with(text, s)
 }
 
 func (p protocol) confirm(s state, i int, next at) []step {

@@ -4,7 +4,7 @@ import "fmt"
 
 const (
 	targets     = 2
-	maxVersions = 14
+	maxVersions = 10
 	maxGens     = 8
 )
 
@@ -61,6 +61,17 @@ type record struct {
 	back     bool
 	live     uint8
 	loose    uint16 // KV versions of which a PUT may still arrive
+
+	asked     bool // the old generation is to be cut off
+	contained bool // it was
+}
+
+// strays reports whether a PUT of another version than the desired one may still arrive.
+func (r record) strays() bool { return r.loose&^(1<<r.desired) != 0 }
+
+// containable reports a rotation that may still cut off its old generation.
+func (r record) containable() bool {
+	return r.phase != idle && r.phase != rollingBack && !r.asked && !r.contained && !r.back
 }
 
 // at is where a replica stands within a phase.
@@ -84,6 +95,8 @@ const (
 	putSent
 	revokes // has seen that it holds the lease, and is about to revoke
 	revoked
+	cutting // the same, to cut off the old generation
+	cut
 )
 
 // replica is one process: what it believes the record to be, and what only it knows.
@@ -94,11 +107,11 @@ type replica struct {
 	gen     uint8
 	target  uint8
 	strayed bool // the answer to a PUT was lost
-	wary    bool // since it began to look, a late PUT of other values could arrive
+	seen    bool // it has seen every target hold what it should, and goes straight on to revoke
 }
 
 // budget bounds what may happen.
-type budget struct{ crashes, freezes, losses, deploys, expiries, refusals uint8 }
+type budget struct{ crashes, freezes, losses, deploys, expiries, refusals, outages, contains uint8 }
 
 // state is everything. It is comparable, so that a visited one is recognised.
 type state struct {
@@ -108,6 +121,7 @@ type state struct {
 	gens     [maxGens]life  // from 1
 	named    [maxGens]uint8 // the rotation by whose name Vault knows it
 	minted   uint8          // generations so far
+	cut      uint8          // the generation that died on purpose; 0: none
 	bound    [targets]uint8
 	flight   [targets]uint16 // KV versions in PUTs that nobody waits for
 	replicas [2]replica
@@ -123,6 +137,21 @@ func first(b budget) state {
 		s.bound[i] = 1
 	}
 	return s
+}
+
+// alike is one of a state and its mirror image: which of the two replicas is the first does not matter.
+func (s state) alike() (one state, swapped bool) {
+	a, b := s.replicas[0], s.replicas[1]
+	if a.at > b.at || a.at == b.at && a.rec.epoch >= b.rec.epoch {
+		return s, false
+	}
+	s.replicas = [2]replica{b, a}
+	for _, r := range []*record{&s.rec, &s.replicas[0].rec, &s.replicas[1].rec} {
+		if r.owner != 0 {
+			r.owner = 3 - r.owner
+		}
+	}
+	return s, true
 }
 
 // inFlight reports whether a PUT of this version can still arrive.
@@ -143,14 +172,37 @@ func (s *state) inFlight(v uint8) bool {
 // broken names the promise that this state breaks, or "".
 func (s *state) broken() string {
 	for i, v := range s.bound {
-		if s.gens[s.kv[v].gen] == dead {
-			return fmt.Sprintf("P3: target %d holds generation %d, which is dead", i, s.kv[v].gen)
+		if g := s.kv[v].gen; s.gens[g] == dead && g != s.cut {
+			return fmt.Sprintf("P3: target %d holds generation %d, which is dead", i, g)
 		}
 	}
-	if s.gens[s.kv[s.head].gen] == dead {
-		return fmt.Sprintf("P3: the newest KV version holds generation %d, which is dead", s.kv[s.head].gen)
+	if g := s.kv[s.head].gen; s.gens[g] == dead && g != s.cut {
+		return fmt.Sprintf("P3: the newest KV version holds generation %d, which is dead", g)
+	}
+	if s.rec.phase == idle && s.gens[s.rec.live] == dead {
+		return fmt.Sprintf("P2: a rotation is over, and its live generation %d is dead", s.rec.live)
 	}
 	return ""
+}
+
+// overwritten reports whether a target does not hold the desired values.
+func (s *state) overwritten(r record) bool {
+	for _, v := range s.bound {
+		if s.kv[v].gen != s.kv[r.desired].gen {
+			return true
+		}
+	}
+	return false
+}
+
+// closing reports whether a process has looked at the targets for the last time and is about to revoke.
+func (s *state) closing() bool {
+	for i, r := range s.replicas {
+		if r.at == revokes || r.seen && s.held(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // over reports an end state: nothing is left to do.
@@ -167,6 +219,9 @@ func (s *state) unfinished() string {
 		if s.kv[v].gen != s.rec.live {
 			return fmt.Sprintf("P2: target %d holds generation %d, live is %d", i, s.kv[v].gen, s.rec.live)
 		}
+	}
+	if s.kv[s.head].gen != s.rec.live {
+		return fmt.Sprintf("P2: the newest KV version holds generation %d, live is %d", s.kv[s.head].gen, s.rec.live)
 	}
 	for g := uint8(1); g <= s.minted; g++ {
 		if g != s.rec.live && s.gens[g] == confirmed {

@@ -2,16 +2,16 @@ package model
 
 import "fmt"
 
-// around returns what may happen to the replicas and around them.
+// befalls returns what may happen to replica i.
+func (p protocol) befalls(s state, i int) []step {
+	return append(append(p.crash(s, i), p.takeOver(s, i)...), p.late(s, i)...)
+}
+
+// around returns what may happen around the replicas.
 func (p protocol) around(s state) []step {
-	var out []step
-	for i := range s.replicas {
-		out = append(out, p.crash(s, i)...)
-		out = append(out, p.takeOver(s, i)...)
-	}
-	out = append(out, expiries(s)...)
+	out := append(operator(s), expiries(s)...)
 	out = append(out, arrivals(s)...)
-	return append(out, p.deploy(s)...)
+	return append(out, deploys(s)...)
 }
 
 // crash: a process dies. A PUT that it had under way goes on.
@@ -25,7 +25,7 @@ func (p protocol) crash(s state, i int) []step {
 		s.flight[r.target] |= 1 << r.rec.desired
 	}
 	s.replicas[i] = replica{}
-	return with(fmt.Sprintf("replica %d dies", i+1), s)
+	return with("dies", s)
 }
 
 // takeOver: the lease of the owner has passed, because it is dead or frozen. A frozen one goes on later.
@@ -44,7 +44,7 @@ func (p protocol) takeOver(s state, i int) []step {
 	if p.inherit && (s.rec.phase == applying || s.rec.phase == rollingBack) {
 		s.rec.loose |= 1 << s.rec.desired
 	}
-	return with(fmt.Sprintf("replica %d takes over", i+1), s.take(i))
+	return with("takes over", s.take(i))
 }
 
 // expiries: an anchor that was not confirmed dies with what hangs on it.
@@ -89,15 +89,28 @@ func arrivals(s state) []step {
 	return out
 }
 
-// deploy writes the values that it took from a target earlier. It ends before the last look at the targets, and there is
-// none when the policy asks for no overlap.
-func (p protocol) deploy(s state) []step {
-	if s.left.deploys == 0 || !p.overlap || s.rec.phase != applying && s.rec.phase != rollingBack && s.rec.phase != draining {
+// operator has the old generation cut off while nobody works on the rotation.
+func operator(s state) []step {
+	if s.left.contains == 0 || s.rec.owner != 0 || !s.rec.containable() {
+		return nil
+	}
+	s.left.contains--
+	s.rec.epoch++
+	s.rec.asked = true
+	return with("an operator decides to contain", s)
+}
+
+// deploys write the values that they took from a target earlier, at any time until the process that revokes them looks for the last time.
+func deploys(s state) []step {
+	if s.left.deploys == 0 || s.rec.desired == 0 {
 		return nil
 	}
 	taken := s.rec.base
 	if s.rec.back {
 		taken = s.rec.newV
+	}
+	if s.gens[s.kv[taken].gen] == dead || s.closing() {
+		return nil
 	}
 	var out []step
 	for t := range s.bound {
