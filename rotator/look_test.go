@@ -127,7 +127,7 @@ func TestAHostThatGoesAwayInTheMiddle(t *testing.T) {
 				b := w.shop("checkout", 5)
 				b.Policy = Policy{tc.event.Kind: tc.rule}
 				gone := false
-				w.targets[b.Targets[2].Ref].fail = func(int) error { gone = true; return nil }
+				w.targets[b.Targets[0].Ref].fail = func(int) error { gone = true; return nil } // the canary, which goes alone
 				p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
 				defer p.end()
 				lost := b.Targets[3].Ref
