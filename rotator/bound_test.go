@@ -60,6 +60,28 @@ func TestRecordOfManyRefusalsFitsIntoOneMessage(t *testing.T) {
 	})
 }
 
+// TestRefusalOfManyTargetsFits: a host that refuses hundreds of reads with a page of text each is one refusal of ordinary size.
+func TestRefusalOfManyTargetsFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 400)
+		w.outage = map[string]error{"get": fmt.Errorf("%s: %w", strings.Repeat("<p>no</p>", 500), ErrPermanent)}
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		defer p.end()
+		if err := p.Accept(t.Context(), leak("e1", "checkout"), time.Now()); err != nil || !w.settled(time.Minute) {
+			t.Fatal(err)
+		}
+		rec := w.record(t, "checkout")
+		o := w.outcomes[rec.Last().Rotation+" "+events.ResultRefused]
+		if w.tooLarge != 0 || o.Receipt == "" || !strings.Contains(o.Reason, "no-permission") && !strings.Contains(o.Reason, "cannot be read") {
+			t.Errorf("%d too large, %.300s", w.tooLarge, o.Reason)
+		}
+		if _, err := VerifyChain("checkout", []events.Outcome{o}, rec.Last(), Archive{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestWhatDoesNotFitIsAnAlarm and no endless loop: no write is tried again at once, and it goes on when the limit is raised.
 func TestWhatDoesNotFitIsAnAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

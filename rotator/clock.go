@@ -18,12 +18,29 @@ const (
 type clock struct {
 	mu     sync.Mutex
 	offset time.Duration // ahead of the journal's
+	at     time.Time     // when that was measured
+}
+
+// stale reports that the clock may have jumped since it was measured.
+func (c *clock) stale() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.at) >= time.Second
 }
 
 func (c *clock) wrong() (offset time.Duration, wrong bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.offset, c.offset.Abs() > maxSkew
+}
+
+// set keeps what was measured, and tells whether the clock was wrong before, and is now.
+func (c *clock) set(offset time.Duration) (was, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was = c.offset.Abs() > maxSkew
+	c.offset, c.at = offset, time.Now()
+	return was, c.offset.Abs() > maxSkew
 }
 
 // ClockOffset is how far this machine's clock is ahead of the journal's, as last measured.
@@ -47,9 +64,9 @@ func (e *Engine) ClockError() error {
 		offset.Abs().Round(time.Second), word)
 }
 
-// measure compares the clocks and opens or closes the lanes.
+// measure compares the clocks, unless it has just been done, and opens or closes the lanes.
 func (e *Engine) measure(ctx context.Context) {
-	if e.Clock == nil {
+	if e.Clock == nil || !e.clock.stale() {
 		return
 	}
 	sub, cancel := context.WithTimeout(ctx, measureTime)
@@ -59,16 +76,12 @@ func (e *Engine) measure(ctx context.Context) {
 		e.Log.Debug().Err(err).Msg("the clock could not be compared with that of the NATS server")
 		return
 	}
-	before := e.ClockError() != nil
-	e.clock.mu.Lock()
-	e.clock.offset = offset
-	e.clock.mu.Unlock()
-	now := e.ClockError()
-	e.lanes.shut(now != nil)
+	was, is := e.clock.set(offset)
+	e.lanes.shut(is)
 	switch {
-	case now != nil && !before:
-		e.Log.Error().Err(now).Msg("this replica begins nothing")
-	case now == nil && before:
+	case is && !was:
+		e.Log.Error().Err(e.ClockError()).Msg("this replica begins nothing")
+	case was && !is:
 		e.Log.Info().Msg("the clocks agree again; this replica goes on")
 		e.wakeUp()
 	}

@@ -90,3 +90,37 @@ func TestClockThatIsWrongEndsNoDrain(t *testing.T) {
 		})
 	}
 }
+
+// TestClockThatJumpsInTheMiddleOfARotation: the step in hand ends, the claim is given back without a moment of that clock, and the
+// rest is done when the clock is right.
+func TestClockThatJumpsInTheMiddleOfARotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		bundles := map[string]Bundle{"checkout": w.shop("checkout", 2)}
+		var skew atomic.Int64
+		p := w.startSkewed("r1", bundles, &skew, io.Discard)
+		defer p.end()
+		jumped := false
+		w.fault = func(_ int, point string) fault {
+			if point == "put" && !jumped {
+				jumped = true
+				skew.Store(int64(-2 * time.Hour))
+				p.clock = clock{} // half a minute later
+				p.measure(context.Background())
+			}
+			return none
+		}
+		if err := p.Accept(t.Context(), leak("e1", "checkout"), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if rec := w.record(t, "checkout"); rec.State != Revoking || rec.Owner != "" || !w.lives(canary+"-checkout-first") || rec.NotBefore.After(time.Now()) {
+			t.Errorf("%+v", rec)
+		}
+		skew.Store(0)
+		if !w.settled(10 * time.Minute) {
+			t.Fatalf("not settled: %+v", w.record(t, "checkout"))
+		}
+		w.check(t)
+	})
+}

@@ -95,6 +95,9 @@ func TestHealthyRecordIsDeleted(t *testing.T) {
 				w.check(t)
 				w.remove("checkout", hint)
 				synctest.Wait()
+				if _, known := p.Records()["checkout"]; known == hint {
+					t.Errorf("hint %v: known %v", hint, known)
+				}
 			}
 			if err := p.Accept(t.Context(), departure("d"), time.Now()); err != nil {
 				t.Fatal(err)

@@ -73,7 +73,7 @@
 // # Failure modes
 //
 // Ends of drains and claims are moments of the replicas' own clocks. A replica whose clock is more than five seconds off the
-// journal's begins nothing ([Engine.ClockError]); one that jumps is found out within half a minute.
+// journal's begins nothing ([Engine.ClockError]): it is compared every half minute and whenever there is something to do.
 //
 // A record and an outcome fit into one message of NATS (1 MiB): texts and lists are cut, old receipts forgotten, before a receipt
 // is sealed. What does not fit all the same is [ErrTooLarge], raised and tried again every ten minutes.

@@ -22,6 +22,7 @@ type pause struct {
 // code runs for a rotation that was just claimed and for one that another process left behind.
 func (e *Engine) drive(ctx context.Context, name string) {
 	log := e.Log.With().Str("bundle", name).Logger()
+	e.measure(ctx)
 	c, err := e.claim(ctx, name)
 	if err != nil {
 		e.report(log, err, "claiming")

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -182,6 +183,54 @@ func TestReceiptNamesTheEventThatJoinsLast(t *testing.T) {
 		final := w.record(t, "checkout").Rotation.Final
 		if len(final.Events) != 2 || final.Kind != events.KindLeak {
 			t.Errorf("the receipt names %d events, kind %s", len(final.Events), final.Kind)
+		}
+	})
+}
+
+// overtaken is a journal whose first answer to a write is lost, while another replica adds an event right behind it.
+type overtaken struct {
+	journalPort
+	once *bool
+}
+
+func (o overtaken) Put(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	at, err := o.journalPort.Put(ctx, key, value, revision)
+	if err != nil || *o.once {
+		return at, err
+	}
+	*o.once = true
+	rec := must(DecodeRecord(value))
+	if took, err := rec.Take(Waiting{Event: "e9", ID: "e9", Kind: events.KindLeak, Stored: time.Now()}, time.Now()); !took || err != nil {
+		return 0, fmt.Errorf("not taken: %w", err)
+	}
+	if _, err := o.journalPort.Put(ctx, key, must(rec.Encode()), at); err != nil {
+		return 0, err
+	}
+	return 0, ErrUnknown
+}
+
+// TestReceiptIsWrittenOnce: the answer to the write that ends a rotation is lost, and another write has come on top of it. The receipt
+// is not made again, out of a rotation whose lists are in the first one.
+func TestReceiptIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.shop("checkout", 1)
+		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
+		p.end() // nobody but the test works on the record
+		rec := Record{V: RecordVersion, Bundle: "checkout", State: Revoking, Epoch: 3, Owner: "r1", LeaseUntil: time.Now().Add(time.Hour), Rotation: &Rotation{
+			ID: "checkout-1", Kind: events.KindLeak, Events: []Waiting{{Event: "e1", ID: "e1"}}, Targets: []TargetState{{Ref: b.Targets[0].Ref, After: "0.0.2"}}, Started: time.Now()}}
+		at, err := journalPort{p.ports}.Put(t.Context(), "checkout", must(rec.Encode()), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Journal = overtaken{journalPort{p.ports}, new(bool)}
+		c := &cursor{e: p.Engine, bundle: b, rec: rec, rev: at}
+		if pause := p.finish(t.Context(), c, c.receipt(events.ResultRotated)); pause != nil {
+			t.Fatal(pause.why)
+		}
+		got := w.record(t, "checkout")
+		if f := got.Rotation.Final; len(f.Events) != 1 || len(f.Targets) != 1 || len(got.Queue) != 1 {
+			t.Errorf("%+v, %d events wait", f, len(got.Queue))
 		}
 	})
 }
