@@ -223,7 +223,7 @@ func (m *emission) follow(ctx context.Context, g *globals, cmd *cobra.Command, n
 		return remote(ended)
 	}
 	for _, o := range outcomes {
-		if o.Result != events.ResultRotated {
+		if o.Result != events.ResultRotated && o.Result != events.ResultReported {
 			return coded(exitFailed, errSaid)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,10 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changes := store.Watch(ctx)
+	notices, err := stream.FollowOutcomes(ctx, f.conn, time.Now().Add(-5*time.Second)) // what rotates nothing is in no record
+	if err != nil {
+		return nil, fmt.Errorf("following the outcomes: %w", err)
+	}
 	f.open, f.done = make(map[string]string), make(map[string]events.Outcome)
 	check := time.NewTicker(500 * time.Millisecond)
 	defer check.Stop()
@@ -57,6 +62,11 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 				return f.outcomes(), errors.New("the connection to NATS ended; the rotation goes on without us, see: rotator status")
 			}
 			f.look(c.Value)
+		case o, ok := <-notices:
+			if !ok {
+				notices = nil
+			}
+			f.notice(o)
 		case <-check.C:
 			if settled, err := f.settled(ctx); err != nil || !settled {
 				if err != nil {
@@ -72,10 +82,29 @@ func (f *follower) run(ctx context.Context) ([]events.Outcome, error) {
 			for _, s := range all {
 				f.look(s.Value)
 			}
-			if len(f.open) == 0 {
-				return f.outcomes(), nil
+			if len(f.open) > 0 {
+				continue
 			}
+			for len(f.done) == 0 { // it was published before the event was taken, and is about to be here
+				select {
+				case o, ok := <-notices:
+					if !ok {
+						return f.outcomes(), nil
+					}
+					f.notice(o)
+				case <-time.After(500 * time.Millisecond):
+					return f.outcomes(), nil
+				}
+			}
+			return f.outcomes(), nil
 		}
+	}
+}
+
+// notice takes what is said about the event where it rotates nothing.
+func (f *follower) notice(o events.Outcome) {
+	if (o.Result == events.ResultReported || o.Result == events.ResultOrphaned) && slices.Contains(o.Events, f.event.Source+" "+f.event.ID) {
+		f.done[cmp.Or(o.Bundle, "-")+" "+o.Result] = o
 	}
 }
 
@@ -206,7 +235,11 @@ func writeOutcomes(w io.Writer, os []events.Outcome) {
 		if !o.Started.IsZero() {
 			took = o.Finished.Sub(o.Started).Round(time.Millisecond).String()
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%d -> %d\t%d\t%s\t%s\n", o.Bundle, o.Result, o.KVVersionFrom, o.KVVersionTo, len(o.Targets), took, dash(strings.TrimSpace(o.Reason)))
+		versions := "-"
+		if o.KVVersionFrom+o.KVVersionTo > 0 {
+			versions = fmt.Sprintf("%d -> %d", o.KVVersionFrom, o.KVVersionTo)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\n", dash(o.Bundle), o.Result, versions, len(o.Targets), took, dash(strings.TrimSpace(o.Reason)))
 	}
 	_ = tw.Flush()
 	for _, o := range os {

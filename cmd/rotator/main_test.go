@@ -211,6 +211,9 @@ func TestAFirstHour(t *testing.T) {
 	if code, out, errs := call(t, "emit", "leak", "-c", file, "--fingerprint", strings.TrimSpace(print.String()), "--wait"); code != exitOK || !strings.Contains(out, "rotated") {
 		t.Errorf("a leak by fingerprint: %d %s%s", code, out, errs)
 	}
+	if code, out, errs := call(t, "emit", "leak", "-c", file, "--fingerprint", strings.TrimSpace(print.String()), "--wait"); code != exitOK || !strings.Contains(out, "refused again just now: nothing is left to do") {
+		t.Errorf("the same value again: %d %s%s", code, out, errs)
+	}
 	if code, out, _ := call(t, "dead", "-c", file); code != exitOK || !strings.Contains(out, "unmatched") {
 		t.Errorf("dead: %d %s", code, out)
 	}
