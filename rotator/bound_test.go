@@ -68,7 +68,7 @@ func TestRefusalOfManyTargetsFits(t *testing.T) {
 		w.outage = map[string]error{"get": fmt.Errorf("%s: %w", strings.Repeat("<p>no</p>", 500), ErrPermanent)}
 		p := w.start("r1", map[string]Bundle{"checkout": b}, io.Discard)
 		defer p.end()
-		if err := p.Accept(t.Context(), leak("e1", "checkout"), time.Now()); err != nil || !w.settled(time.Minute) {
+		if err := p.Accept(t.Context(), departure("e1"), time.Now()); err != nil || !w.settled(time.Minute) {
 			t.Fatal(err)
 		}
 		rec := w.record(t, "checkout")
@@ -95,8 +95,11 @@ func TestWhatDoesNotFitIsAnAlarm(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour + time.Minute)
-		if w.tooLarge == 0 || w.tooLarge > 10 || w.outcomesOf(events.ResultDelayed) != 1 {
-			t.Errorf("%d writes were too large in an hour, %d alarms", w.tooLarge, w.outcomesOf(events.ResultDelayed))
+		w.mu.Lock()
+		tooLarge := w.tooLarge
+		w.mu.Unlock()
+		if tooLarge == 0 || tooLarge > 10 || w.outcomesOf(events.ResultDelayed) != 1 {
+			t.Errorf("%d writes were too large in an hour, %d alarms", tooLarge, w.outcomesOf(events.ResultDelayed))
 		}
 		if rec := w.record(t, "checkout"); !strings.Contains(rec.Rotation.LastError, ErrTooLarge.Error()) {
 			t.Errorf("the record says %q", rec.Rotation.LastError)

@@ -24,6 +24,13 @@ func (w *world) overwrite(ref Ref, path, version string, keepsStamp bool) {
 	}
 }
 
+// called counts the calls of one sort so far.
+func (w *world) called(call string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calls[call]
+}
+
 // TestNothingIsRevokedUnderADeploy: whenever somebody overwrites a target between its PUT and the revocation, it is seen and written again.
 func TestNothingIsRevokedUnderADeploy(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -150,7 +157,9 @@ func TestAHostThatGoesAwayInTheMiddle(t *testing.T) {
 					next, _, err := r.Decide(Decision{Verb: Abandon, Target: lost, By: "op"}, time.Now())
 					return next, err
 				})
+				w.mu.Lock()
 				w.contain = true // what is abandoned may hold what dies
+				w.mu.Unlock()
 				if !w.settled(time.Hour) {
 					t.Fatalf("not settled without it: %s", w.record(t, "checkout").Rotation.LastError)
 				}
@@ -182,7 +191,9 @@ func TestTheListOfWhoHoldsWhat(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		for i, s := range w.record(t, "checkout").Rotation.Targets {
+			w.mu.Lock()
 			e, _ := w.targets[s.Ref].obs.Parameters.Get("PASSWORD")
+			w.mu.Unlock()
 			if isNew := text(e.Value) != canary+"-checkout-first"; isNew != (i == 1 || i == 2) || (s.After != "") != isNew {
 				t.Errorf("%s holds the new values: %v; the list says %+v", s.Ref, isNew, s)
 			}
@@ -218,8 +229,8 @@ func TestALeakIsNotOverBecauseItIsRefused(t *testing.T) {
 				}
 				time.Sleep(5 * time.Second)
 				synctest.Wait()
-				if w.outcomesOf(events.ResultDelayed) != 1 || w.calls["mint"] != 0 {
-					t.Errorf("%d alarms after five seconds, %d mintings", w.outcomesOf(events.ResultDelayed), w.calls["mint"])
+				if w.outcomesOf(events.ResultDelayed) != 1 || w.called("mint") != 0 {
+					t.Errorf("%d alarms after five seconds, %d mintings", w.outcomesOf(events.ResultDelayed), w.called("mint"))
 				}
 				if tc.mend {
 					w.mu.Lock()
@@ -263,7 +274,10 @@ func TestALeakBehindANeighbour(t *testing.T) {
 		if rec := w.record(t, "alpha"); w.lives(canary+"-alpha-first") || !rec.Rotation.Contained {
 			t.Errorf("alpha is %s, contained %v", rec.State, rec.Rotation.Contained)
 		}
-		if n := len(w.journal["alpha"]); n > 1000 {
+		w.mu.Lock()
+		n := len(w.journal["alpha"])
+		w.mu.Unlock()
+		if n > 1000 {
 			t.Errorf("%d revisions within an hour of waiting", n)
 		}
 	})
@@ -288,7 +302,7 @@ func TestOnlyWhatIsRejectedCountsAsACandidate(t *testing.T) {
 		if !w.settled(time.Hour) {
 			t.Fatal("not settled")
 		}
-		if n := w.calls["mint"]; n != maxCandidates {
+		if n := w.called("mint"); n != maxCandidates {
 			t.Errorf("%d candidates, want %d", n, maxCandidates)
 		}
 	})
@@ -344,8 +358,10 @@ func TestAWayBackKeepsWhatOthersHaveChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.settled(time.Hour)
+		w.mu.Lock()
 		vs := w.secrets["secret/checkout"]
 		head := vs[len(vs)-1].Set
+		w.mu.Unlock()
 		if rec := w.record(t, "checkout"); rec.Last() == nil || rec.Last().Result != events.ResultRolledBack {
 			t.Fatalf("%+v", rec)
 		}

@@ -162,12 +162,14 @@ func TestAValueThatWasReplacedIsNotRotatedAgain(t *testing.T) {
 			t.Errorf("%d rotations, want 1", len(rec.History))
 		}
 		told := make(map[string]int)
+		w.mu.Lock()
 		for _, o := range w.outcomes {
 			told[o.Result]++
 			if strings.Contains(o.Reason, canary) {
 				t.Errorf("P7: %s", o.Reason)
 			}
 		}
+		w.mu.Unlock()
 		if told[events.ResultReported] != 3 || told[events.ResultOrphaned] != 1 {
 			t.Errorf("told %v", told)
 		}
